@@ -1,0 +1,18 @@
+//! virgbm: the buffer allocator for virtual machines.
+//!
+//! One buffer goes one way: a [`BufferRequest`] becomes a [`Layout`], the layout becomes a blob that the host allocates, the blob
+//! becomes a mapping or a file descriptor.
+
+pub mod format;
+pub mod layout;
+pub mod modifier;
+pub mod request;
+pub mod support;
+pub mod usage;
+
+pub use format::{Component, ComponentKind, Format, FormatClass, FormatInfo, PlaneFormat};
+pub use layout::{Alignment, Layout, LayoutError, Plane, Planes};
+pub use modifier::Modifier;
+pub use request::{BufferRequest, RequestError};
+pub use support::{Extent, Support, SupportTable, Unsupported};
+pub use usage::Usage;
