@@ -1,9 +1,14 @@
 //! [`Layout`]: where the bytes of a picture lie. The one place where sizes are computed, and where a layout that somebody else
 //! reports is checked.
 
+mod bytes;
+mod region;
+
 use crate::{BufferRequest, Format, Modifier, PlaneFormat, RequestError};
 use std::ops::Deref;
 use thiserror::Error;
+
+pub use region::{PlaneRegion, Region};
 
 /// The most planes that a buffer can have, as in KMS, GBM and the virtio protocol.
 pub const MAX_PLANES: usize = 4;

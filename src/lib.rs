@@ -4,15 +4,23 @@
 //! becomes a mapping or a file descriptor.
 
 pub mod format;
+#[cfg(feature = "host")]
+pub mod host;
 pub mod layout;
 pub mod modifier;
+pub mod offer;
+#[cfg(feature = "host")]
+pub mod pixel;
 pub mod request;
 pub mod support;
+pub mod sys;
 pub mod usage;
+pub mod wire;
 
 pub use format::{Component, ComponentKind, Format, FormatClass, FormatInfo, PlaneFormat};
 pub use layout::{Alignment, Layout, LayoutError, Plane, Planes};
 pub use modifier::Modifier;
+pub use offer::{Offer, OfferError};
 pub use request::{BufferRequest, RequestError};
 pub use support::{Extent, Support, SupportTable, Unsupported};
 pub use usage::Usage;

@@ -1,13 +1,12 @@
 //! [`BufferRequest`]: what is asked of the allocator.
 
+use crate::wire::alloc as wire;
 use crate::{ComponentKind, Format, FormatClass, Modifier, Usage};
 use thiserror::Error;
+use zerocopy::little_endian::U64;
 
 /// The longest modifier list that a request may carry: more than any driver offers for one format.
-pub const MAX_MODIFIERS: usize = 256;
-
-/// The longest name of a buffer, in bytes; a longer one is cut.
-pub const MAX_NAME_BYTES: usize = 64;
+pub const MAX_MODIFIERS: usize = wire::MAX_MODIFIERS as usize;
 
 /// What a caller asks for: format, size, usage, and the modifiers that it can take.
 ///
@@ -130,6 +129,31 @@ impl BufferRequest {
             return Err(RequestError::LinearWithoutLinear);
         }
         Ok(())
+    }
+}
+
+impl BufferRequest {
+    /// The request on the wire: its body and its modifiers.
+    pub(crate) fn to_wire(&self) -> (wire::ImageRequest, Vec<U64>) {
+        let body = wire::ImageRequest {
+            fourcc: self.format.fourcc().into(),
+            width: self.width.into(),
+            height: self.height.into(),
+            layers: self.layers.into(),
+            usage: self.usage.bits().into(),
+            modifier_count: (self.modifiers.len() as u32).into(),
+            ..wire::ImageRequest::default()
+        };
+        (body, self.modifiers.iter().map(|modifier| modifier.value().into()).collect())
+    }
+
+    /// The request that came over the wire, not checked yet.
+    #[cfg(feature = "host")]
+    pub(crate) fn from_wire(body: &wire::ImageRequest, modifiers: &[U64]) -> Self {
+        let format = Format::from_fourcc(body.fourcc.get());
+        Self::new(format, body.width.get(), body.height.get(), Usage::from_bits_retain(body.usage.get()))
+            .with_layers(body.layers.get())
+            .with_modifiers(modifiers.iter().map(|modifier| Modifier::new(modifier.get())))
     }
 }
 

@@ -34,6 +34,16 @@ pub struct Extent {
     pub layers: u32,
 }
 
+impl Extent {
+    /// Nothing.
+    pub const ZERO: Self = Self { width: 0, height: 0, layers: 0 };
+
+    /// The larger of both in each direction.
+    pub fn union(self, other: Self) -> Self {
+        Self { width: self.width.max(other.width), height: self.height.max(other.height), layers: self.layers.max(other.layers) }
+    }
+}
+
 /// A request that this host does not serve.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs)]
@@ -74,9 +84,12 @@ impl SupportTable {
 
     /// The entries of one format, the preferred one first.
     pub fn of_format(&self, format: Format) -> &[Support] {
-        let start = self.entries.partition_point(|support| support.format < format);
         let end = self.entries.partition_point(|support| support.format <= format);
-        self.entries.get(start..end).unwrap_or(&[])
+        self.entries.get(self.start_of(format)..end).unwrap_or(&[])
+    }
+
+    fn start_of(&self, format: Format) -> usize {
+        self.entries.partition_point(|support| support.format < format)
     }
 
     /// The entry that serves a request: the first of its format that has all its usages and a modifier that it accepts.
@@ -84,6 +97,15 @@ impl SupportTable {
     /// # Errors
     /// [`Unsupported`], which says what is missing.
     pub fn choose(&self, request: &BufferRequest) -> Result<&Support, Unsupported> {
+        let format = request.format;
+        self.position(request).and_then(|index| self.entries.get(index).ok_or(Unsupported::Format { format }))
+    }
+
+    /// The same as [`choose`](Self::choose), as an index into [`entries`](Self::entries).
+    ///
+    /// # Errors
+    /// [`Unsupported`], which says what is missing.
+    pub fn position(&self, request: &BufferRequest) -> Result<usize, Unsupported> {
         let BufferRequest { format, width, height, layers, .. } = *request;
         let largest = self.largest;
         if width > largest.width || height > largest.height || layers > largest.layers {
@@ -93,8 +115,9 @@ impl SupportTable {
         // LINEAR narrows the modifiers; it is no usage that a host has or lacks.
         let usage = request.usage.difference(Usage::LINEAR);
         let usable = || offered.iter().filter(|support| support.usages.contains(usage));
-        if let Some(support) = usable().find(|support| request.accepts(support.modifier)) {
-            return Ok(support);
+        let fits = |support: &Support| support.usages.contains(usage) && request.accepts(support.modifier);
+        if let Some(index) = offered.iter().position(fits) {
+            return Ok(self.start_of(format) + index);
         }
         let Some(nearest) = offered.iter().max_by_key(|support| support.usages.intersection(usage).bits().count_ones()) else {
             return Err(Unsupported::Format { format });

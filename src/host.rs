@@ -1,0 +1,28 @@
+//! The host module: a virtio-gpu device that allocates.
+//!
+//! [`Device`] takes control-queue commands as bytes and answers as bytes; a VMM brings the transport, the guest's memory
+//! ([`GuestMemory`]) and the host-visible window ([`Window`]). Parameters become memory in a [`Resolver`].
+
+mod backing;
+mod context;
+mod control;
+mod device;
+mod error;
+mod guest_memory;
+mod object;
+mod picture;
+mod quota;
+pub mod resolver;
+mod resource;
+mod transfer;
+mod window;
+
+pub use device::{Device, DeviceConfig, DeviceError, Stats};
+pub use error::CommandError;
+pub use guest_memory::{GuestMemory, OutsideGuestMemory};
+pub use picture::Picture;
+pub use quota::{Amount, Quota};
+pub use resolver::memory::MemoryResolver;
+pub use resolver::{Allocation, Export, ExportKind, Image, Parameters, ResolveError, Resolver};
+pub use resource::ResourceInfo;
+pub use window::{NoWindow, Window};

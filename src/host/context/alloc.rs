@@ -1,0 +1,275 @@
+//! The allocation context: executes the commands of [`wire::alloc`](crate::wire::alloc).
+
+mod reply;
+
+use super::{BlobClaim, Services};
+use crate::host::CommandError;
+use crate::host::object::{Object, Ticket};
+use crate::host::quota::Amount;
+use crate::host::resolver::{Parameters, ResolveError, Resolver};
+use crate::host::resource::{ResourceKind, printable};
+use crate::wire::alloc::{self as wire, Capabilities, Frame, Opcode, Status, split_body, split_list};
+use crate::{BufferRequest, Layout};
+use reply::{Failure, Ring};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use zerocopy::little_endian::{U32, U64};
+
+pub(in crate::host) use reply::{Answer, ClaimAnswer};
+
+/// The largest page of a guest kernel: how far it may round a blob's size up.
+const LARGEST_GUEST_PAGE: u64 = 64 * 1024;
+
+/// What one context of the allocation capset has.
+#[derive(Default)]
+pub(in crate::host) struct AllocContext {
+    objects: HashMap<u64, Object>,
+    ring: Option<Ring>,
+}
+
+/// What a command led to, when it did not fail.
+enum Outcome {
+    Answer(Answer),
+    /// The object's claim answers.
+    AtClaim,
+}
+
+impl AllocContext {
+    pub fn object_count(&self) -> usize {
+        self.objects.len()
+    }
+
+    pub fn resource_left(&mut self, resource_id: u32) {
+        self.ring = self.ring.filter(|ring| ring.resource_id != resource_id);
+    }
+
+    /// Executes a submission: refused whole when its framing is wrong, else command by command, each told in its own slot.
+    pub fn submit(&mut self, stream: &[u8], services: &mut Services<'_>) -> Result<(), CommandError> {
+        if let Some(init) = lone_init(stream) {
+            return self.init(stream, init, services);
+        }
+        let slots = self.ring.map_or(0, |ring| ring.slot_count);
+        for frame in wire::frames(stream, slots)? {
+            let ticket = Ticket { sequence: frame.header.sequence.get(), slot: frame.header.reply_slot.get() };
+            match self.execute(&frame, ticket, services) {
+                Ok(Outcome::Answer(answer)) => self.reply(ticket, Ok(answer), services),
+                Ok(Outcome::AtClaim) => {}
+                Err(failure) => {
+                    log::debug!("opcode {}: {}", frame.header.opcode, failure);
+                    self.reply(ticket, Err(failure), services);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reply(&self, ticket: Ticket, result: Result<Answer, Failure>, services: &Services<'_>) {
+        if let Some(ring) = self.ring {
+            ring.reply(ticket, result, services);
+        }
+    }
+
+    fn init(&mut self, stream: &[u8], frame: Frame<'_>, services: &Services<'_>) -> Result<(), CommandError> {
+        let (init, _) = split_body::<wire::Init>(frame.body).ok_or(CommandError::Truncated(frame.body.len()))?;
+        let ring = Ring::new(&init, services)?;
+        let _slots_are_inside = wire::frames(stream, ring.slot_count)?;
+        let ticket = Ticket { sequence: frame.header.sequence.get(), slot: frame.header.reply_slot.get() };
+        self.ring = Some(ring);
+        ring.reply(ticket, Ok(Answer::default()), services);
+        Ok(())
+    }
+
+    fn execute(&mut self, frame: &Frame<'_>, ticket: Ticket, services: &mut Services<'_>) -> Result<Outcome, Failure> {
+        let opcode = Opcode::from_number(frame.header.opcode.get().into()).ok_or(Status::UnknownOpcode)?;
+        let at_claim = frame.header.flags.get() & wire::FLAG_REPLY_AT_CLAIM != 0;
+        let ticket = at_claim.then_some(ticket);
+        match opcode {
+            // It stands alone in its submission, so one that comes here does not.
+            Opcode::Init => Err(Status::Malformed.into()),
+            Opcode::Resolve => resolve(frame.body, services),
+            Opcode::AllocMemory => {
+                let (claim, _) = body::<wire::Claim>(frame.body)?;
+                let resolver = services.host.resolvers.memory()?;
+                self.allocate(&claim, resolver, &Parameters::Memory, ticket, services)
+            }
+            Opcode::AllocImage => self.allocate_image(frame.body, ticket, services),
+            Opcode::AllocGl => {
+                let (claim, rest) = body::<wire::Claim>(frame.body)?;
+                let (texture, _) = body::<wire::GlTexture>(rest)?;
+                let resolver = services.host.resolvers.capable(Capabilities::GL, "GL textures")?;
+                self.allocate(&claim, resolver, &Parameters::Gl(&texture), ticket, services)
+            }
+            Opcode::AllocVk => self.allocate_vulkan(frame.body, ticket, services),
+            Opcode::Free => {
+                let (id, _) = body::<wire::BlobId>(frame.body)?;
+                self.objects.remove(&id.blob_id.get()).ok_or(Status::UnknownId)?;
+                Ok(Outcome::Answer(Answer::default()))
+            }
+            Opcode::SetName => self.set_name(frame.body, services),
+            Opcode::Import => import(frame.body, services),
+            Opcode::Describe => describe(frame.body, services),
+        }
+    }
+
+    fn allocate_image(&mut self, bytes: &[u8], ticket: Option<Ticket>, services: &Services<'_>) -> Result<Outcome, Failure> {
+        let (claim, rest) = body::<wire::Claim>(bytes)?;
+        let request = image_request(rest)?;
+        let (resolver, layout) = services.host.resolvers.resolve(&request)?;
+        check_blob_size(claim.blob_size.get(), layout.size_bytes, services.host.blob_alignment)?;
+        let parameters = Parameters::Image { request: &request, layout: &layout };
+        self.allocate(&claim, resolver, &parameters, ticket, services)
+    }
+
+    fn allocate_vulkan(&mut self, bytes: &[u8], ticket: Option<Ticket>, services: &Services<'_>) -> Result<Outcome, Failure> {
+        let (claim, rest) = body::<wire::Claim>(bytes)?;
+        let (image, rest) = body::<wire::VkImage>(rest)?;
+        let malformed = Status::Malformed;
+        let (formats, rest) = split_list::<U32>(rest, image.view_format_count.get(), wire::MAX_VIEW_FORMATS).ok_or(malformed)?;
+        let (modifiers, _) = split_list::<U64>(rest, image.modifier_count.get(), wire::MAX_MODIFIERS).ok_or(malformed)?;
+        let resolver = services.host.resolvers.capable(Capabilities::VULKAN, "Vulkan images")?;
+        let view_formats: Vec<_> = formats.iter().map(|format| format.get()).collect();
+        let modifiers: Vec<_> = modifiers.iter().map(|modifier| modifier.get()).collect();
+        let parameters = Parameters::Vulkan { image: &image, view_formats: &view_formats, modifiers: &modifiers };
+        self.allocate(&claim, resolver, &parameters, ticket, services)
+    }
+
+    /// Makes an object: the id first, then the quota, then the memory, so that a refusal leaves nothing behind.
+    fn allocate(
+        &mut self,
+        claim: &wire::Claim,
+        resolver: &dyn Resolver,
+        parameters: &Parameters<'_>,
+        at_claim: Option<Ticket>,
+        services: &Services<'_>,
+    ) -> Result<Outcome, Failure> {
+        let blob_size = claim.blob_size.get();
+        if claim.blob_id.get() == 0 || blob_size == 0 {
+            return Err(Status::Malformed.into());
+        }
+        let Entry::Vacant(place) = self.objects.entry(claim.blob_id.get()) else {
+            return Err(Status::IdInUse.into());
+        };
+        let charge = services.account.charge(Amount { bytes: blob_size, objects: 1, fds: 1 })?;
+        let allocation = resolver.allocate(parameters, blob_size)?;
+        let backing = resolver.backing();
+        let answer = Answer::of(&allocation, backing);
+        place.insert(Object {
+            allocation,
+            backing,
+            name: String::new(),
+            blob_size,
+            blob_flags: claim.blob_flags.get(),
+            at_claim,
+            charge,
+        });
+        Ok(if at_claim.is_some() { Outcome::AtClaim } else { Outcome::Answer(answer) })
+    }
+
+    fn set_name(&mut self, bytes: &[u8], services: &mut Services<'_>) -> Result<Outcome, Failure> {
+        let (names, rest) = body::<wire::SetName>(bytes)?;
+        let (name, _) = split_list::<u8>(rest, names.length.get(), wire::MAX_NAME_BYTES).ok_or(Status::Malformed)?;
+        let resource_id = names.resource_id.get();
+        let target = match names.blob_id.get() {
+            0 if !services.attached.contains(&resource_id) => return Err(Status::NotPermitted.into()),
+            0 => services.host.resources.get_mut(&resource_id).map(|resource| &mut resource.name),
+            id => self.objects.get_mut(&id).map(|object| &mut object.name),
+        };
+        *target.ok_or(Status::UnknownId)? = printable(name);
+        Ok(Outcome::Answer(Answer::default()))
+    }
+
+    /// Takes the object out of the context: it becomes the blob, or it is freed and the refusal told.
+    pub fn claim(&mut self, claim: BlobClaim, services: &Services<'_>) -> Result<Object, CommandError> {
+        let BlobClaim { blob_id, size, flags } = claim;
+        let object = self.objects.remove(&blob_id).ok_or(CommandError::UnknownBlob(blob_id))?;
+        let mismatch = if object.blob_size != size {
+            Some((Status::SizeMismatch, "size", size, object.blob_size))
+        } else if object.blob_flags != flags {
+            Some((Status::FlagsMismatch, "flags", flags.into(), object.blob_flags.into()))
+        } else {
+            None
+        };
+        let Some((status, what, claimed, wanted)) = mismatch else { return Ok(object) };
+        if let Some(ticket) = object.at_claim {
+            self.reply(ticket, Err(status.into()), services);
+        }
+        Err(CommandError::Claim { blob_id, what, claimed, object: wanted })
+    }
+
+    pub fn answer_claim(&self, claimed: ClaimAnswer, services: &Services<'_>) {
+        self.reply(claimed.ticket, claimed.result.map_err(Failure::from), services);
+    }
+}
+
+/// The only frame of a submission, when it is INIT; any other framing is the business of [`wire::frames`].
+fn lone_init(stream: &[u8]) -> Option<Frame<'_>> {
+    let mut frames = wire::frames(stream, wire::MAX_SLOTS).ok()?;
+    let frame = frames.next().filter(|frame| u32::from(frame.header.opcode.get()) == Opcode::Init.number())?;
+    frames.next().is_none().then_some(frame)
+}
+
+fn body<T: zerocopy::FromBytes + Copy>(bytes: &[u8]) -> Result<(T, &[u8]), Failure> {
+    split_body(bytes).ok_or(Failure::from(Status::Malformed))
+}
+
+fn image_request(bytes: &[u8]) -> Result<BufferRequest, Failure> {
+    let (request, rest) = body::<wire::ImageRequest>(bytes)?;
+    let (modifiers, _) = split_list::<U64>(rest, request.modifier_count.get(), wire::MAX_MODIFIERS).ok_or(Status::Malformed)?;
+    Ok(BufferRequest::from_wire(&request, modifiers))
+}
+
+/// A blob is as large as its image, but for what the guest kernel rounds up.
+fn check_blob_size(blob_size: u64, image_size: u64, blob_alignment: u32) -> Result<(), Failure> {
+    let aligned = image_size.checked_next_multiple_of(blob_alignment.into()).ok_or(Status::Extent)?;
+    if blob_size < image_size || blob_size - image_size >= aligned - image_size + LARGEST_GUEST_PAGE {
+        return Err(Status::SizeMismatch.into());
+    }
+    Ok(())
+}
+
+/// A blob with id 0: memory that no command asked for.
+pub(super) fn plain_memory(claim: BlobClaim, services: &Services<'_>) -> Result<Object, CommandError> {
+    if claim.size == 0 {
+        return Err(CommandError::Parameter { what: "blob size", value: 0 });
+    }
+    let resolver = services.host.resolvers.memory()?;
+    let charge = services.account.charge(Amount { bytes: claim.size, objects: 1, fds: 1 })?;
+    let allocation = resolver.allocate(&Parameters::Memory, claim.size)?;
+    let BlobClaim { size: blob_size, flags: blob_flags, .. } = claim;
+    let backing = resolver.backing();
+    Ok(Object { allocation, backing, name: String::new(), blob_size, blob_flags, at_claim: None, charge })
+}
+
+fn resolve(bytes: &[u8], services: &Services<'_>) -> Result<Outcome, Failure> {
+    let (resolver, layout) = services.host.resolvers.resolve(&image_request(bytes)?)?;
+    Ok(Outcome::Answer(Answer { layout: Some(layout), backing: Some(resolver.backing()), map_info: 0 }))
+}
+
+fn import(bytes: &[u8], services: &mut Services<'_>) -> Result<Outcome, Failure> {
+    let (import, _) = body::<wire::Import>(bytes)?;
+    let layout = Layout::try_from(&import.layout).map_err(|error| Failure::from(ResolveError::from(error)))?;
+    let resource_id = import.resource_id.get();
+    if !services.attached.contains(&resource_id) {
+        return Err(Status::NotPermitted.into());
+    }
+    let resource = services.host.resources.get_mut(&resource_id).ok_or(Status::UnknownId)?;
+    if resource.kind != ResourceKind::Guest {
+        return Err(Status::NotPermitted.into());
+    }
+    if layout.size_bytes > resource.size_bytes {
+        return Err(Status::SizeMismatch.into());
+    }
+    resource.layout = Some(layout);
+    Ok(Outcome::Answer(Answer { layout: Some(layout), backing: Some(wire::Backing::Guest), map_info: 0 }))
+}
+
+fn describe(bytes: &[u8], services: &Services<'_>) -> Result<Outcome, Failure> {
+    let (named, _) = body::<wire::Resource>(bytes)?;
+    let resource_id = named.resource_id.get();
+    if !services.attached.contains(&resource_id) {
+        return Err(Status::NotPermitted.into());
+    }
+    let resource = services.host.resources.get(&resource_id).ok_or(Status::UnknownId)?;
+    let map_info = resource.image.as_ref().map_or(0, |image| image.map_info());
+    Ok(Outcome::Answer(Answer { layout: resource.layout, backing: Some(resource.made_of), map_info }))
+}

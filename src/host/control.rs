@@ -1,0 +1,484 @@
+//! The control queue's commands, but for those that touch the window: one function a command.
+
+use super::backing::Backing;
+use super::context::alloc::{AllocContext, Answer, ClaimAnswer};
+use super::context::{BlobClaim, Context, Host, Protocol};
+use super::device::DeviceConfig;
+use super::object::Object;
+use super::quota::{Account, Amount, Charge};
+use super::resolver::{Parameters, Resolvers};
+use super::resource::{Resource, ResourceKind, Resources, find, printable};
+use super::transfer::{Direction, GuestRows, transfer};
+use super::{CommandError, GuestMemory};
+use crate::layout::Region;
+use crate::wire::alloc::{self, Status, split_body, split_list};
+use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, MemEntry, Reply};
+use crate::{Alignment, BufferRequest, Format, Layout, Usage};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+use zerocopy::{FromBytes, IntoBytes};
+
+/// A command taken apart: its header, which is whole, and the bytes behind it, which are not checked yet.
+pub(super) struct Request<'a> {
+    pub command: Command,
+    header: CtrlHdr,
+    rest: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, CommandError> {
+        let (header, rest) = CtrlHdr::read_from_prefix(bytes).map_err(|_| CommandError::NoHeader(bytes.len()))?;
+        let number = header.ctype.get();
+        let command = Command::from_number(number).ok_or(CommandError::UnknownCommand(number))?;
+        Ok(Self { command, header, rest })
+    }
+
+    /// The answer's header: the fence comes back where there was one.
+    pub fn fence(&self) -> Result<CtrlHdr, CommandError> {
+        let flags = self.header.flags.get() & (wire::FLAG_FENCE | wire::FLAG_INFO_RING_IDX);
+        if flags & wire::FLAG_INFO_RING_IDX != 0 && self.header.ring_idx >= wire::MAX_RINGS {
+            return Err(CommandError::Ring(self.header.ring_idx));
+        }
+        if flags & wire::FLAG_FENCE == 0 {
+            return Ok(CtrlHdr::default());
+        }
+        Ok(CtrlHdr { ctype: 0.into(), flags: flags.into(), padding: [0; 3], ..self.header })
+    }
+
+    /// The command's body and what follows it.
+    pub fn body<T: FromBytes + Copy>(&self) -> Result<(T, &'a [u8]), CommandError> {
+        split_body(self.rest).ok_or(CommandError::Truncated(self.rest.len()))
+    }
+
+    fn ctx_id(&self) -> u32 {
+        self.header.ctx_id.get()
+    }
+}
+
+/// Everything that commands change, behind the device's lock.
+pub(super) struct State {
+    pub config: DeviceConfig,
+    pub capset: Vec<u8>,
+    pub resolvers: Resolvers,
+    pub contexts: HashMap<u32, Context>,
+    pub resources: Resources,
+    /// The window's taken ranges: length by offset.
+    pub windowed: BTreeMap<u64, u64>,
+    pub attachments: usize,
+    pub account: Arc<Account>,
+}
+
+impl State {
+    /// Executes a command; the body of its answer goes behind what is in `reply`.
+    pub fn execute(
+        &mut self,
+        request: &Request<'_>,
+        memory: &dyn GuestMemory,
+        reply: &mut Vec<u8>,
+    ) -> Result<Reply, CommandError> {
+        match request.command {
+            Command::CtxCreate => self.ctx_create(request),
+            Command::CtxDestroy => self.ctx_destroy(request),
+            Command::CtxAttachResource => self.ctx_attach(request),
+            Command::CtxDetachResource => self.ctx_detach(request),
+            Command::Submit3d => self.submit(request, memory),
+            Command::GetCapsetInfo => return self.capset_info(request, reply),
+            Command::GetCapset => return self.get_capset(request, reply),
+            Command::ResourceCreate2d => self.create_2d(request),
+            Command::ResourceCreate3d => self.create_3d(request),
+            Command::ResourceCreateBlob => self.create_blob(request, memory),
+            Command::ResourceAttachBacking => self.attach_backing(request, memory),
+            Command::ResourceDetachBacking => self.detach_backing(request),
+            Command::ResourceAssignUuid => return self.assign_uuid(request, reply),
+            Command::TransferToHost2d => self.transfer_2d(request, memory),
+            Command::TransferToHost3d => self.transfer_3d(request, Direction::ToHost, memory),
+            Command::TransferFromHost3d => self.transfer_3d(request, Direction::FromHost, memory),
+            // These touch the window and are executed by the device.
+            Command::ResourceUnref | Command::ResourceMapBlob | Command::ResourceUnmapBlob => {
+                Err(CommandError::NotOffered(request.command))
+            }
+            // The device has no scanout.
+            Command::GetDisplayInfo
+            | Command::SetScanout
+            | Command::SetScanoutBlob
+            | Command::ResourceFlush
+            | Command::GetEdid
+            | Command::UpdateCursor
+            | Command::MoveCursor => Err(CommandError::NotOffered(request.command)),
+        }?;
+        Ok(Reply::OkNoData)
+    }
+
+    fn context(&mut self, id: u32) -> Result<&mut Context, CommandError> {
+        self.contexts.get_mut(&id).ok_or(CommandError::UnknownContext(id))
+    }
+
+    /// A context beside what it may reach of the rest.
+    fn context_and_host<'a>(
+        &'a mut self,
+        id: u32,
+        memory: &'a dyn GuestMemory,
+    ) -> Result<(&'a mut Context, Host<'a>), CommandError> {
+        let context = self.contexts.get_mut(&id).ok_or(CommandError::UnknownContext(id))?;
+        let blob_alignment = self.config.blob_alignment;
+        Ok((context, Host { memory, resolvers: &self.resolvers, resources: &mut self.resources, blob_alignment }))
+    }
+
+    fn ctx_create(&mut self, request: &Request<'_>) -> Result<(), CommandError> {
+        let (body, _) = request.body::<wire::CtxCreate>()?;
+        let id = request.ctx_id();
+        if id == 0 || self.contexts.contains_key(&id) {
+            return Err(CommandError::ContextInUse(id));
+        }
+        let limit = self.config.quota.contexts;
+        if self.contexts.len() >= limit {
+            return Err(CommandError::TooMany { what: "contexts", limit });
+        }
+        let length = (body.nlen.get() as usize).min(body.debug_name.len());
+        let capset_id = body.context_init.get() & wire::CONTEXT_INIT_CAPSET_ID_MASK;
+        let protocol = match capset_id {
+            0 => Protocol::None,
+            id if id == self.config.capset_id => Protocol::Alloc(AllocContext::default()),
+            id => return Err(CommandError::Parameter { what: "capset id", value: id.into() }),
+        };
+        let context = Context {
+            name: printable(body.debug_name.get(..length).unwrap_or(&[])),
+            capset_id,
+            protocol,
+            account: Account::context(self.config.quota.context, &self.account),
+            attached: HashSet::new(),
+        };
+        log::debug!("context {id} ({}) with capset {capset_id}", context.name);
+        self.contexts.insert(id, context);
+        Ok(())
+    }
+
+    fn ctx_destroy(&mut self, request: &Request<'_>) -> Result<(), CommandError> {
+        let id = request.ctx_id();
+        let context = self.contexts.remove(&id).ok_or(CommandError::UnknownContext(id))?;
+        self.attachments -= context.attached.len();
+        Ok(())
+    }
+
+    fn ctx_attach(&mut self, request: &Request<'_>) -> Result<(), CommandError> {
+        let (body, _) = request.body::<wire::ResourceId>()?;
+        let resource_id = body.resource_id.get();
+        find(&mut self.resources, resource_id)?;
+        let (attachments, limit) = (self.attachments, self.config.quota.attachments);
+        let context = self.context(request.ctx_id())?;
+        if attachments >= limit && !context.attached.contains(&resource_id) {
+            return Err(CommandError::TooMany { what: "attachments", limit });
+        }
+        self.attachments += usize::from(context.attached.insert(resource_id));
+        Ok(())
+    }
+
+    fn ctx_detach(&mut self, request: &Request<'_>) -> Result<(), CommandError> {
+        let (body, _) = request.body::<wire::ResourceId>()?;
+        let (resource_id, ctx_id) = (body.resource_id.get(), request.ctx_id());
+        if !self.context(ctx_id)?.detach(resource_id) {
+            return Err(CommandError::NotAttached { resource_id, ctx_id });
+        }
+        self.attachments -= 1;
+        Ok(())
+    }
+
+    fn submit(&mut self, request: &Request<'_>, memory: &dyn GuestMemory) -> Result<(), CommandError> {
+        let (body, rest) = request.body::<wire::Submit3d>()?;
+        let commands = rest.get(..body.size.get() as usize).ok_or(CommandError::Truncated(rest.len()))?;
+        let (context, host) = self.context_and_host(request.ctx_id(), memory)?;
+        context.submit(request.ctx_id(), commands, host)
+    }
+
+    fn capset_info(&self, request: &Request<'_>, reply: &mut Vec<u8>) -> Result<Reply, CommandError> {
+        let (body, _) = request.body::<wire::GetCapsetInfo>()?;
+        if body.capset_index.get() != 0 {
+            return Err(CommandError::Parameter { what: "capset index", value: body.capset_index.get().into() });
+        }
+        let info = wire::CapsetInfo {
+            capset_id: self.config.capset_id.into(),
+            max_version: alloc::VERSION.into(),
+            max_size: (self.capset.len() as u32).into(),
+            ..wire::CapsetInfo::default()
+        };
+        reply.extend_from_slice(info.as_bytes());
+        Ok(Reply::OkCapsetInfo)
+    }
+
+    fn get_capset(&self, request: &Request<'_>, reply: &mut Vec<u8>) -> Result<Reply, CommandError> {
+        let (body, _) = request.body::<wire::GetCapset>()?;
+        if body.capset_id.get() != self.config.capset_id {
+            return Err(CommandError::Parameter { what: "capset id", value: body.capset_id.get().into() });
+        }
+        if body.version.get() > alloc::VERSION {
+            return Err(CommandError::Parameter { what: "capset version", value: body.version.get().into() });
+        }
+        reply.extend_from_slice(&self.capset);
+        Ok(Reply::OkCapset)
+    }
+
+    /// Refuses a number that is taken, and takes the resource's own cost from the device's quota.
+    fn new_resource(&self, id: u32, bytes: u64, fds: u64) -> Result<Charge, CommandError> {
+        if id == 0 || self.resources.contains_key(&id) {
+            return Err(CommandError::ResourceInUse(id));
+        }
+        Ok(self.account.charge(Amount { bytes, objects: 1, fds })?)
+    }
+
+    fn create_2d(&mut self, request: &Request<'_>) -> Result<(), CommandError> {
+        let (body, _) = request.body::<wire::ResourceCreate2d>()?;
+        let number = body.format.get();
+        let format = Format::from_virtio_2d(number);
+        let format = format.ok_or(CommandError::Parameter { what: "2D format", value: number.into() })?;
+        self.create_classic(body.resource_id.get(), format, body.width.get(), body.height.get(), Usage::SCANOUT)
+    }
+
+    fn create_3d(&mut self, request: &Request<'_>) -> Result<(), CommandError> {
+        let (body, _) = request.body::<wire::ResourceCreate3d>()?;
+        let refuse = |what, value: u32| Err(CommandError::Parameter { what, value: value.into() });
+        if !matches!(body.target.get(), wire::TARGET_BUFFER | wire::TARGET_TEXTURE_2D) {
+            return refuse("target", body.target.get());
+        }
+        if body.depth.get() > 1 || body.array_size.get() > 1 || body.last_level.get() > 0 || body.nr_samples.get() > 1 {
+            return refuse("depth, array size, last level or samples of resource", body.resource_id.get());
+        }
+        match Format::from_virgl(body.format.get()) {
+            Some(format) if format.planes().len() == 1 => {
+                let id = body.resource_id.get();
+                self.create_classic(id, format, body.width.get(), body.height.get(), Usage::TEXTURE)
+            }
+            _ => refuse("3D format", body.format.get()),
+        }
+    }
+
+    /// An image whose rows have no padding, as transfers of the 2D commands want them.
+    fn create_classic(&mut self, id: u32, format: Format, width: u32, height: u32, usage: Usage) -> Result<(), CommandError> {
+        let asked = BufferRequest::new(format, width, height, usage);
+        let layout = Layout::linear(&asked, Alignment::PACKED)?;
+        let charge = self.new_resource(id, layout.size_bytes, 1)?;
+        let resolver = self.resolvers.memory()?;
+        let parameters = Parameters::Image { request: &asked, layout: &layout };
+        let allocation = resolver.allocate(&parameters, layout.size_bytes)?;
+        let resource = Resource {
+            kind: ResourceKind::Classic,
+            made_of: resolver.backing(),
+            owner: 0,
+            name: String::new(),
+            size_bytes: layout.size_bytes,
+            layout: Some(layout),
+            image: Some(allocation.image),
+            backing: None,
+            window_offset: None,
+            uuid: None,
+            created: Instant::now(),
+            _charge: charge,
+        };
+        self.resources.insert(id, resource);
+        Ok(())
+    }
+
+    fn create_blob(&mut self, request: &Request<'_>, memory: &dyn GuestMemory) -> Result<(), CommandError> {
+        let (body, rest) = request.body::<wire::ResourceCreateBlob>()?;
+        match body.blob_mem.get() {
+            wire::BLOB_MEM_GUEST => self.create_guest_blob(&body, rest, memory),
+            wire::BLOB_MEM_HOST3D | wire::BLOB_MEM_HOST3D_GUEST => self.create_host_blob(request.ctx_id(), &body, rest, memory),
+            other => Err(CommandError::Parameter { what: "blob_mem", value: other.into() }),
+        }
+    }
+
+    fn create_guest_blob(
+        &mut self,
+        body: &wire::ResourceCreateBlob,
+        rest: &[u8],
+        memory: &dyn GuestMemory,
+    ) -> Result<(), CommandError> {
+        let (id, size_bytes) = (body.resource_id.get(), body.size.get());
+        if size_bytes == 0 || body.blob_id.get() != 0 {
+            return Err(CommandError::Parameter { what: "size or blob id of guest blob", value: id.into() });
+        }
+        let charge = self.new_resource(id, 0, 0)?;
+        let backing = self.read_backing(rest, body.nr_entries.get(), size_bytes, memory)?;
+        let resource = Resource {
+            kind: ResourceKind::Guest,
+            made_of: alloc::Backing::Guest,
+            owner: 0,
+            name: String::new(),
+            size_bytes,
+            layout: None,
+            image: None,
+            backing: Some(backing),
+            window_offset: None,
+            uuid: None,
+            created: Instant::now(),
+            _charge: charge,
+        };
+        self.resources.insert(id, resource);
+        Ok(())
+    }
+
+    /// Claims first, so that the claimed object's command is answered whatever else is wrong, and freed if anything is.
+    fn create_host_blob(
+        &mut self,
+        ctx_id: u32,
+        body: &wire::ResourceCreateBlob,
+        rest: &[u8],
+        memory: &dyn GuestMemory,
+    ) -> Result<(), CommandError> {
+        let claim = BlobClaim { blob_id: body.blob_id.get(), size: body.size.get(), flags: body.blob_flags.get() };
+        let (context, host) = self.context_and_host(ctx_id, memory)?;
+        let object = context.claim(claim, host)?;
+        let at_claim = object.at_claim;
+        let answer = Answer::of(&object.allocation, object.backing);
+        let made = self.adopt(ctx_id, body, rest, object, memory);
+        if let Some(ticket) = at_claim {
+            let result = made.as_ref().map(|()| answer).map_err(refusal);
+            let (context, host) = self.context_and_host(ctx_id, memory)?;
+            context.answer_claim(ClaimAnswer { ticket, result }, host);
+        }
+        made
+    }
+
+    fn adopt(
+        &mut self,
+        ctx_id: u32,
+        body: &wire::ResourceCreateBlob,
+        rest: &[u8],
+        object: Object,
+        memory: &dyn GuestMemory,
+    ) -> Result<(), CommandError> {
+        let id = body.resource_id.get();
+        if id == 0 || self.resources.contains_key(&id) {
+            return Err(CommandError::ResourceInUse(id));
+        }
+        let backing = if body.blob_mem.get() == wire::BLOB_MEM_HOST3D_GUEST {
+            Some(self.read_backing(rest, body.nr_entries.get(), body.size.get(), memory)?)
+        } else if body.nr_entries.get() == 0 {
+            None
+        } else {
+            return Err(CommandError::Parameter { what: "nr_entries of HOST3D blob", value: body.nr_entries.get().into() });
+        };
+        let resource = Resource {
+            kind: ResourceKind::Host { mappable: body.blob_flags.get() & wire::BLOB_FLAG_USE_MAPPABLE != 0 },
+            made_of: object.backing,
+            owner: ctx_id,
+            name: object.name,
+            size_bytes: object.blob_size,
+            layout: object.allocation.layout,
+            image: Some(object.allocation.image),
+            backing,
+            window_offset: None,
+            uuid: None,
+            created: Instant::now(),
+            _charge: object.charge,
+        };
+        self.resources.insert(id, resource);
+        Ok(())
+    }
+
+    /// The guest pages that a command lists, bounded by the bytes that are there.
+    fn read_backing(
+        &self,
+        rest: &[u8],
+        count: u32,
+        needed_bytes: u64,
+        memory: &dyn GuestMemory,
+    ) -> Result<Backing, CommandError> {
+        let listed = split_list::<MemEntry>(rest, count, u32::MAX);
+        let (entries, _) = listed.ok_or(CommandError::Parameter { what: "nr_entries", value: count.into() })?;
+        Backing::new(entries, needed_bytes, memory, &self.account)
+    }
+
+    fn attach_backing(&mut self, request: &Request<'_>, memory: &dyn GuestMemory) -> Result<(), CommandError> {
+        let (body, rest) = request.body::<wire::AttachBacking>()?;
+        let resource_id = body.resource_id.get();
+        let resource = find(&mut self.resources, resource_id)?;
+        if resource.kind != ResourceKind::Classic {
+            return Err(CommandError::State { resource_id, why: "a blob's pages come with it" });
+        }
+        if resource.backing.is_some() {
+            return Err(CommandError::State { resource_id, why: "it has a backing already" });
+        }
+        let backing = self.read_backing(rest, body.nr_entries.get(), 1, memory)?;
+        find(&mut self.resources, resource_id)?.backing = Some(backing);
+        Ok(())
+    }
+
+    fn detach_backing(&mut self, request: &Request<'_>) -> Result<(), CommandError> {
+        let (body, _) = request.body::<wire::ResourceId>()?;
+        let resource_id = body.resource_id.get();
+        let resource = find(&mut self.resources, resource_id)?;
+        if resource.kind != ResourceKind::Classic || resource.backing.take().is_none() {
+            return Err(CommandError::State { resource_id, why: "it has no backing to detach" });
+        }
+        Ok(())
+    }
+
+    fn assign_uuid(&mut self, request: &Request<'_>, reply: &mut Vec<u8>) -> Result<Reply, CommandError> {
+        let (body, _) = request.body::<wire::ResourceId>()?;
+        let resource = find(&mut self.resources, body.resource_id.get())?;
+        let uuid = match resource.uuid {
+            Some(uuid) => uuid,
+            None => *resource.uuid.insert(random_uuid()?),
+        };
+        reply.extend_from_slice(wire::ResourceUuid { uuid }.as_bytes());
+        Ok(Reply::OkResourceUuid)
+    }
+
+    fn transfer_2d(&mut self, request: &Request<'_>, memory: &dyn GuestMemory) -> Result<(), CommandError> {
+        let (body, _) = request.body::<wire::TransferToHost2d>()?;
+        let wire::Rect { x, y, width, height } = body.rect;
+        let region = Region { x: x.get(), y: y.get(), width: width.get(), height: height.get() };
+        let rows = GuestRows { offset: body.offset.get(), stride: 0 };
+        let id = body.resource_id.get();
+        transfer(find(&mut self.resources, id)?, id, region, rows, Direction::ToHost, memory)
+    }
+
+    fn transfer_3d(&mut self, request: &Request<'_>, direction: Direction, memory: &dyn GuestMemory) -> Result<(), CommandError> {
+        let (body, _) = request.body::<wire::TransferHost3d>()?;
+        let (resource_id, ctx_id) = (body.resource_id.get(), request.ctx_id());
+        if !self.context(ctx_id)?.attached.contains(&resource_id) {
+            return Err(CommandError::NotAttached { resource_id, ctx_id });
+        }
+        let wire::Box3d { x, y, z, w, h, d } = body.area;
+        if z.get() != 0 || d.get() > 1 || body.level.get() != 0 {
+            return Err(CommandError::Parameter { what: "level or depth of a transfer", value: body.level.get().into() });
+        }
+        let region = Region { x: x.get(), y: y.get(), width: w.get(), height: h.get() };
+        let rows = GuestRows { offset: body.offset.get(), stride: body.stride.get() };
+        transfer(find(&mut self.resources, resource_id)?, resource_id, region, rows, direction, memory)
+    }
+}
+
+/// RESOURCE_UNREF: takes the resource out of every list; the device frees it when it has left the window.
+pub(super) fn unref(state: &mut State, request: &Request<'_>) -> Result<Resource, CommandError> {
+    let (body, _) = request.body::<wire::ResourceId>()?;
+    let id = body.resource_id.get();
+    let resource = state.resources.remove(&id).ok_or(CommandError::UnknownResource(id))?;
+    let detached = state.contexts.values_mut().map(|context| usize::from(context.detach(id))).sum::<usize>();
+    state.attachments -= detached;
+    Ok(resource)
+}
+
+/// What the slot of a claimed object tells when the blob could not be made.
+fn refusal(error: &CommandError) -> Status {
+    match error {
+        CommandError::Quota(_) => Status::Quota,
+        CommandError::ResourceInUse(_) => Status::IdInUse,
+        CommandError::BackingTooSmall { .. } => Status::SizeMismatch,
+        _ => Status::Malformed,
+    }
+}
+
+/// A random UUID, version 4 of RFC 9562.
+fn random_uuid() -> std::io::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    if filled != bytes.len() {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    let [.., version, _, variant, _, _, _, _, _, _, _] = &mut bytes;
+    *version = *version & 0x0f | 0x40;
+    *variant = *variant & 0x3f | 0x80;
+    Ok(bytes)
+}

@@ -1,0 +1,343 @@
+//! [`Device`]: the command processor of one virtio-gpu device.
+
+use super::context::Context;
+use super::control::{self, Request, State};
+use super::quota::{Account, Amount, Quota};
+use super::resolver::{Image, Resolver, Resolvers};
+use super::resource::{Resource, ResourceInfo};
+use super::window::Window;
+use super::{CommandError, Export, GuestMemory, Picture};
+use crate::Offer;
+use crate::wire::alloc::{self, Capabilities};
+use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, Reply, feature};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use thiserror::Error;
+use zerocopy::IntoBytes;
+
+/// What the window's offsets and lengths are multiples of.
+const WINDOW_PAGE_BYTES: u64 = 4096;
+
+/// How a device is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceConfig {
+    /// The id under which the allocation capset is offered: 1 to 31, and none that is already a standard.
+    pub capset_id: u32,
+    /// What blob sizes are rounded up to, in bytes: a power of two, 4096 or more.
+    pub blob_alignment: u32,
+    /// Its limits.
+    pub quota: Quota,
+}
+
+impl Default for DeviceConfig {
+    fn default() -> Self {
+        Self { capset_id: alloc::CAPSET_ID, blob_alignment: 4096, quota: Quota::default() }
+    }
+}
+
+/// A device that can't be set up.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs)]
+pub enum DeviceError {
+    #[error("capset id {0} is not free: choose one from 10 to 31")]
+    CapsetId(u32),
+    #[error("blob alignment {0} is not a power of two of at least 4096")]
+    BlobAlignment(u32),
+    #[error("resource {0} does not exist")]
+    UnknownResource(u32),
+    #[error("resource {resource_id}: {why}")]
+    Unreadable { resource_id: u32, why: String },
+}
+
+/// What a device holds and has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Contexts.
+    pub contexts: usize,
+    /// Objects that no blob has claimed.
+    pub objects: usize,
+    /// Resources.
+    pub resources: usize,
+    /// Blobs in the window.
+    pub mappings: usize,
+    /// Pairs of a context and an attached resource.
+    pub attachments: usize,
+    /// Bytes, objects and descriptors as the quota counts them.
+    pub held: Amount,
+    /// Commands taken.
+    pub commands: u64,
+    /// Commands refused.
+    pub errors: u64,
+}
+
+/// One virtio-gpu device. Commands may come from several threads; they are executed one after the other.
+pub struct Device {
+    state: Mutex<State>,
+    /// Held across calls to the window, which may be slow, and never while another lock is taken by the VMM's callbacks.
+    window_order: Mutex<()>,
+    memory: Arc<dyn GuestMemory>,
+    window: Arc<dyn Window>,
+    commands: AtomicU64,
+    errors: AtomicU64,
+}
+
+impl Device {
+    /// A device that allocates with these resolvers, the preferred one first.
+    ///
+    /// # Errors
+    /// [`DeviceError`] for a configuration that a guest could not use.
+    pub fn new(
+        config: DeviceConfig,
+        resolvers: Vec<Box<dyn Resolver>>,
+        memory: Arc<dyn GuestMemory>,
+        window: Arc<dyn Window>,
+    ) -> Result<Self, DeviceError> {
+        if !(10..32).contains(&config.capset_id) {
+            return Err(DeviceError::CapsetId(config.capset_id));
+        }
+        if !config.blob_alignment.is_power_of_two() || u64::from(config.blob_alignment) < WINDOW_PAGE_BYTES {
+            return Err(DeviceError::BlobAlignment(config.blob_alignment));
+        }
+        let resolvers = Resolvers::new(resolvers);
+        let mut capabilities = resolvers.capabilities();
+        capabilities.set(Capabilities::HOST_VISIBLE, window.size_bytes() > 0);
+        let offer = Offer {
+            capabilities,
+            table: resolvers.table().clone(),
+            blob_alignment: config.blob_alignment,
+            context_bytes: config.quota.context.bytes,
+            context_objects: u32::try_from(config.quota.context.objects).unwrap_or(u32::MAX),
+        };
+        let state = State {
+            config,
+            capset: offer.encode(),
+            resolvers,
+            contexts: HashMap::new(),
+            resources: HashMap::new(),
+            windowed: BTreeMap::new(),
+            attachments: 0,
+            account: Account::device(config.quota.device),
+        };
+        let (commands, errors) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { state: Mutex::new(state), window_order: Mutex::new(()), memory, window, commands, errors })
+    }
+
+    /// The feature bits that the device offers.
+    pub fn features(&self) -> u64 {
+        [feature::VIRGL, feature::RESOURCE_UUID, feature::RESOURCE_BLOB, feature::CONTEXT_INIT]
+            .into_iter()
+            .fold(0, |bits, bit| bits | 1 << bit)
+    }
+
+    /// The configuration space: one capset, no scanout.
+    pub fn config_space(&self) -> wire::Config {
+        wire::Config { num_capsets: 1.into(), ..wire::Config::default() }
+    }
+
+    /// Executes one command of the control queue, `request` being all of its readable bytes, and leaves the answer in `reply`,
+    /// whose content before is dropped. There is always an answer.
+    pub fn execute(&self, request: &[u8], reply: &mut Vec<u8>) {
+        self.commands.fetch_add(1, Ordering::Relaxed);
+        reply.clear();
+        let mut answer = CtrlHdr::default();
+        reply.extend_from_slice(answer.as_bytes());
+        let kind = Request::parse(request).and_then(|request| {
+            answer = request.fence()?;
+            self.dispatch(&request, reply)
+        });
+        let kind = kind.unwrap_or_else(|error| {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+            log::debug!("command refused: {error}");
+            reply.truncate(size_of::<CtrlHdr>());
+            error.reply()
+        });
+        answer.ctype = kind.number().into();
+        if let Some(header) = reply.get_mut(..size_of::<CtrlHdr>()) {
+            header.copy_from_slice(answer.as_bytes());
+        }
+    }
+
+    fn dispatch(&self, request: &Request<'_>, reply: &mut Vec<u8>) -> Result<Reply, CommandError> {
+        match request.command {
+            Command::ResourceMapBlob => self.map_blob(request, reply),
+            Command::ResourceUnmapBlob => self.unmap_blob(request),
+            Command::ResourceUnref => {
+                let removed = control::unref(&mut self.lock(), request)?;
+                self.retire(removed);
+                Ok(Reply::OkNoData)
+            }
+            _ => self.lock().execute(request, &*self.memory, reply),
+        }
+    }
+
+    /// Forgets everything, as on a reset of the device.
+    pub fn reset(&self) {
+        let resources = {
+            let mut state = self.lock();
+            state.contexts.clear();
+            state.attachments = 0;
+            std::mem::take(&mut state.resources)
+        };
+        for resource in resources.into_values() {
+            self.retire(resource);
+        }
+    }
+
+    /// What it holds and has done.
+    pub fn stats(&self) -> Stats {
+        let state = self.lock();
+        Stats {
+            contexts: state.contexts.len(),
+            objects: state.contexts.values().map(Context::object_count).sum(),
+            resources: state.resources.len(),
+            mappings: state.windowed.len(),
+            attachments: state.attachments,
+            held: state.account.used(),
+            commands: self.commands.load(Ordering::Relaxed),
+            errors: self.errors.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Every resource, by number.
+    pub fn resources(&self) -> Vec<ResourceInfo> {
+        let state = self.lock();
+        let mut list: Vec<_> = state.resources.iter().map(|(id, resource)| resource.describe(*id)).collect();
+        list.sort_by_key(|resource| resource.id);
+        list
+    }
+
+    /// The bytes of a resource as the host sees them: from its image, or from the guest's pages in place.
+    ///
+    /// # Errors
+    /// [`DeviceError`] when there is no such resource or its bytes can't be read.
+    pub fn read_resource(&self, resource_id: u32, offset: u64, buffer: &mut [u8]) -> Result<(), DeviceError> {
+        let state = self.lock();
+        let resource = state.resources.get(&resource_id).ok_or(DeviceError::UnknownResource(resource_id))?;
+        resource.read(&*self.memory, offset, buffer).map_err(|error| unreadable(resource_id, error))
+    }
+
+    /// The picture in a resource that has a layout.
+    ///
+    /// # Errors
+    /// [`DeviceError`] when there is no such resource or it is no picture.
+    pub fn picture(&self, resource_id: u32) -> Result<Picture, DeviceError> {
+        let state = self.lock();
+        let resource = state.resources.get(&resource_id).ok_or(DeviceError::UnknownResource(resource_id))?;
+        let layout = resource.layout.ok_or_else(|| unreadable(resource_id, "it has no layout"))?;
+        let read = |offset, buffer: &mut [u8]| resource.read(&*self.memory, offset, buffer);
+        Picture::read(&layout, read).map_err(|error| unreadable(resource_id, error))
+    }
+
+    /// A descriptor for a resource's image, which may leave the host.
+    ///
+    /// # Errors
+    /// [`DeviceError`] when there is no such resource, it has no memory of the host, or the driver refuses.
+    pub fn export(&self, resource_id: u32) -> Result<Export, DeviceError> {
+        let image = {
+            let state = self.lock();
+            let resource = state.resources.get(&resource_id).ok_or(DeviceError::UnknownResource(resource_id))?;
+            resource.image.clone().ok_or_else(|| unreadable(resource_id, "it has no memory of the host"))?
+        };
+        image.export().map_err(|error| unreadable(resource_id, error))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn window_order(&self) -> MutexGuard<'_, ()> {
+        self.window_order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn map_blob(&self, request: &Request<'_>, reply: &mut Vec<u8>) -> Result<Reply, CommandError> {
+        let _order = self.window_order();
+        let (body, _) = request.body::<wire::MapBlob>()?;
+        let (id, offset) = (body.resource_id.get(), body.offset.get());
+        let image = self.lock().reserve_window(id, offset, self.window.size_bytes())?;
+        let mapped = map_image(&*self.window, offset, &*image);
+        if let Err(error) = mapped {
+            self.lock().release_window(id, offset);
+            return Err(CommandError::Window(error));
+        }
+        reply.extend_from_slice(wire::MapInfo { map_info: image.map_info().into(), ..wire::MapInfo::default() }.as_bytes());
+        Ok(Reply::OkMapInfo)
+    }
+
+    fn unmap_blob(&self, request: &Request<'_>) -> Result<Reply, CommandError> {
+        let _order = self.window_order();
+        let (body, _) = request.body::<wire::ResourceId>()?;
+        let id = body.resource_id.get();
+        let (offset, length) = self.lock().windowed_range(id)?;
+        let unmapped = self.window.unmap(offset, length);
+        self.lock().release_window(id, offset);
+        unmapped.map_err(CommandError::Window)?;
+        Ok(Reply::OkNoData)
+    }
+
+    /// Takes a resource that nobody can name any more out of the window, and only then frees its memory.
+    fn retire(&self, resource: Resource) {
+        let Some(offset) = resource.window_offset else { return };
+        let _order = self.window_order();
+        let length = self.lock().windowed.get(&offset).copied();
+        if let Some(length) = length {
+            if let Err(error) = self.window.unmap(offset, length) {
+                log::warn!("unmap at {offset:#x}: {error}");
+            }
+            self.lock().windowed.remove(&offset);
+        }
+        drop(resource);
+    }
+}
+
+fn map_image(window: &dyn Window, offset: u64, image: &dyn Image) -> std::io::Result<()> {
+    let (fd, source_offset) = image.window_source()?;
+    window.map(offset, image.size_bytes(), fd, source_offset)
+}
+
+fn unreadable(resource_id: u32, why: impl ToString) -> DeviceError {
+    DeviceError::Unreadable { resource_id, why: why.to_string() }
+}
+
+impl State {
+    /// Checks a MAP_BLOB and takes its range of the window.
+    fn reserve_window(&mut self, id: u32, offset: u64, window_bytes: u64) -> Result<Arc<dyn Image>, CommandError> {
+        let limit = self.config.quota.mappings;
+        let mapped = self.windowed.len();
+        let resource = super::resource::find(&mut self.resources, id)?;
+        let image = resource.mappable_image(id)?;
+        let length = image.size_bytes();
+        let end = offset.checked_add(length).filter(|end| *end <= window_bytes && offset.is_multiple_of(WINDOW_PAGE_BYTES));
+        let Some(end) = end else {
+            return Err(CommandError::Parameter { what: "window offset", value: offset });
+        };
+        let before = self.windowed.range(..end).next_back();
+        if before.is_some_and(|(start, length)| start + length > offset) {
+            return Err(CommandError::State { resource_id: id, why: "its range of the window is taken" });
+        }
+        if mapped >= limit {
+            return Err(CommandError::TooMany { what: "mappings", limit });
+        }
+        resource.window_offset = Some(offset);
+        self.windowed.insert(offset, length);
+        Ok(image)
+    }
+
+    fn windowed_range(&mut self, id: u32) -> Result<(u64, u64), CommandError> {
+        let resource = super::resource::find(&mut self.resources, id)?;
+        let offset = resource.window_offset.ok_or(CommandError::State { resource_id: id, why: "it is not mapped" })?;
+        Ok((offset, self.windowed.get(&offset).copied().unwrap_or(0)))
+    }
+
+    fn release_window(&mut self, id: u32, offset: u64) {
+        self.windowed.remove(&offset);
+        if let Some(resource) = self.resources.get_mut(&id) {
+            resource.window_offset = None;
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod test_rig;
+#[cfg(test)]
+mod tests;

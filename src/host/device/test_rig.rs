@@ -1,0 +1,185 @@
+//! What the host's tests stand on: pages as guest memory, a window that remembers, and a guest that speaks in bytes.
+
+use super::*;
+use crate::host::{MemoryResolver, OutsideGuestMemory};
+use crate::wire::alloc::{Opcode, Reply as SlotReply, Stream};
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::AtomicBool;
+use zerocopy::{FromBytes, Immutable};
+
+/// Guest memory that starts at address 0.
+pub struct Pages(Mutex<Vec<u8>>);
+
+impl Pages {
+    pub fn new(bytes: usize) -> Self {
+        Self(Mutex::new(vec![0; bytes]))
+    }
+
+    fn range(&self, address: u64, length: usize) -> Result<std::ops::Range<usize>, OutsideGuestMemory> {
+        let outside = OutsideGuestMemory { address, length: length as u64 };
+        if !self.contains(address, length as u64) {
+            return Err(outside);
+        }
+        Ok(address as usize..address as usize + length)
+    }
+}
+
+impl GuestMemory for Pages {
+    fn contains(&self, address: u64, length: u64) -> bool {
+        address.checked_add(length).is_some_and(|end| end <= self.0.lock().unwrap().len() as u64)
+    }
+
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), OutsideGuestMemory> {
+        let range = self.range(address, buffer.len())?;
+        buffer.copy_from_slice(&self.0.lock().unwrap()[range]);
+        Ok(())
+    }
+
+    fn write(&self, address: u64, data: &[u8]) -> Result<(), OutsideGuestMemory> {
+        let range = self.range(address, data.len())?;
+        self.0.lock().unwrap()[range].copy_from_slice(data);
+        Ok(())
+    }
+
+    fn store_release(&self, address: u64, value: u32) -> Result<(), OutsideGuestMemory> {
+        self.write(address, &value.to_le_bytes())
+    }
+}
+
+/// A window that remembers what is mapped, and refuses when told to.
+#[derive(Default)]
+pub struct Shelf {
+    pub mapped: Mutex<BTreeMap<u64, u64>>,
+    pub refuse: AtomicBool,
+}
+
+impl Window for Shelf {
+    fn size_bytes(&self) -> u64 {
+        1 << 20
+    }
+
+    fn map(&self, offset: u64, length: u64, _: BorrowedFd<'_>, _: u64) -> std::io::Result<()> {
+        if self.refuse.load(Ordering::Relaxed) {
+            return Err(std::io::ErrorKind::OutOfMemory.into());
+        }
+        assert_eq!(self.mapped.lock().unwrap().insert(offset, length), None);
+        Ok(())
+    }
+
+    fn unmap(&self, offset: u64, length: u64) -> std::io::Result<()> {
+        assert_eq!(self.mapped.lock().unwrap().remove(&offset), Some(length));
+        Ok(())
+    }
+}
+
+pub const MEMORY_BYTES: usize = 1 << 20;
+pub const RING: u32 = 1;
+pub const SLOTS: u32 = 8;
+
+/// A guest with one context of the allocation capset, number 1, and its reply ring in resource 1 at address 0.
+pub struct Guest {
+    pub device: Device,
+    pub window: Arc<Shelf>,
+    pub pages: Arc<Pages>,
+}
+
+impl Guest {
+    /// A device without any context.
+    pub fn bare(quota: Quota, resolvers: Vec<Box<dyn Resolver>>) -> Self {
+        let (pages, window) = (Arc::new(Pages::new(MEMORY_BYTES)), Arc::new(Shelf::default()));
+        let config = DeviceConfig { quota, ..DeviceConfig::default() };
+        let device = Device::new(config, resolvers, pages.clone(), window.clone()).unwrap();
+        Self { device, window, pages }
+    }
+
+    pub fn with_quota(quota: Quota) -> Self {
+        let guest = Self::bare(quota, vec![Box::new(MemoryResolver::without_udmabuf())]);
+        guest.create_context(1, alloc::CAPSET_ID);
+        guest.guest_blob(RING, 0, 4096);
+        guest.attach(1, RING);
+        let init = alloc::Init { resource_id: RING.into(), slot_count: SLOTS.into(), ..alloc::Init::default() };
+        let mut stream = Stream::new();
+        stream.push(Opcode::Init, 0, 0, 0, &[init.as_bytes()]);
+        assert_eq!(guest.submit(1, stream.as_bytes()), Reply::OkNoData);
+        guest
+    }
+
+    pub fn new() -> Self {
+        Self::with_quota(Quota::default())
+    }
+
+    /// Sends a command and gives the answer: its kind and its body.
+    pub fn send(&self, header: CtrlHdr, parts: &[&[u8]]) -> (CtrlHdr, Vec<u8>) {
+        let mut reply = vec![0xaa; 10];
+        self.device.execute(&[&[header.as_bytes()], parts].concat().concat(), &mut reply);
+        let (header, body) = CtrlHdr::read_from_prefix(&reply).unwrap();
+        (header, body.to_vec())
+    }
+
+    pub fn command<T: IntoBytes + Immutable>(&self, command: Command, ctx_id: u32, body: T, rest: &[u8]) -> Reply {
+        let (header, _) = self.send(CtrlHdr::command(command, ctx_id), &[body.as_bytes(), rest]);
+        Reply::from_number(header.ctype.get()).unwrap()
+    }
+
+    pub fn create_context(&self, id: u32, capset_id: u32) {
+        let body = wire::CtxCreate { context_init: capset_id.into(), ..wire::CtxCreate::default() };
+        assert_eq!(self.command(Command::CtxCreate, id, body, &[]), Reply::OkNoData);
+    }
+
+    pub fn on_resource(&self, command: Command, ctx_id: u32, id: u32) -> Reply {
+        self.command(command, ctx_id, wire::ResourceId { resource_id: id.into(), ..wire::ResourceId::default() }, &[])
+    }
+
+    pub fn attach(&self, ctx_id: u32, id: u32) {
+        assert_eq!(self.on_resource(Command::CtxAttachResource, ctx_id, id), Reply::OkNoData);
+    }
+
+    pub fn guest_blob(&self, id: u32, address: u64, bytes: u32) {
+        let body = wire::ResourceCreateBlob {
+            resource_id: id.into(),
+            blob_mem: wire::BLOB_MEM_GUEST.into(),
+            nr_entries: 1.into(),
+            size: u64::from(bytes).into(),
+            ..wire::ResourceCreateBlob::default()
+        };
+        let entry = wire::MemEntry { addr: address.into(), length: bytes.into(), ..wire::MemEntry::default() };
+        assert_eq!(self.command(Command::ResourceCreateBlob, 0, body, entry.as_bytes()), Reply::OkNoData);
+    }
+
+    pub fn submit(&self, ctx_id: u32, stream: &[u8]) -> Reply {
+        let body = wire::Submit3d { size: (stream.len() as u32).into(), ..wire::Submit3d::default() };
+        self.command(Command::Submit3d, ctx_id, body, stream)
+    }
+
+    /// Submits one command to context 1 with slot 0, and gives the status in it, 0 when there is none yet.
+    pub fn run(&self, opcode: Opcode, flags: u16, parts: &[&[u8]]) -> u32 {
+        self.pages.write(0, &[0; 256]).unwrap();
+        let mut stream = Stream::new();
+        stream.push(opcode, flags, 7, 0, parts);
+        assert_eq!(self.submit(1, stream.as_bytes()), Reply::OkNoData);
+        self.slot(0).status.get()
+    }
+
+    pub fn slot(&self, index: u32) -> SlotReply {
+        let mut bytes = [0; size_of::<SlotReply>()];
+        self.pages.read(u64::from(index) * 256, &mut bytes).unwrap();
+        SlotReply::read_from_bytes(&bytes).unwrap()
+    }
+
+    pub fn host_blob(&self, id: u32, blob_id: u64, size: u64, blob_flags: u32) -> Reply {
+        let body = wire::ResourceCreateBlob {
+            resource_id: id.into(),
+            blob_mem: wire::BLOB_MEM_HOST3D.into(),
+            blob_flags: blob_flags.into(),
+            blob_id: blob_id.into(),
+            size: size.into(),
+            ..wire::ResourceCreateBlob::default()
+        };
+        self.command(Command::ResourceCreateBlob, 1, body, &[])
+    }
+
+    pub fn map(&self, id: u32, offset: u64) -> Reply {
+        let body = wire::MapBlob { resource_id: id.into(), offset: offset.into(), ..wire::MapBlob::default() };
+        self.command(Command::ResourceMapBlob, 0, body, &[])
+    }
+}

@@ -1,0 +1,131 @@
+//! [`Resource`]: what the guest kernel and the VMM know by its number.
+
+use super::backing::Backing;
+use super::quota::Charge;
+use super::resolver::Image;
+use super::{CommandError, GuestMemory};
+use crate::Layout;
+use crate::wire::alloc as wire;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What kind of resource it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ResourceKind {
+    /// RESOURCE_CREATE_2D or _3D: an image of the host, filled by transfers.
+    Classic,
+    /// A blob of guest pages.
+    Guest,
+    /// A blob of host memory, with guest pages behind it or not.
+    Host { mappable: bool },
+}
+
+impl ResourceKind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Guest => "guest blob",
+            Self::Host { .. } => "host blob",
+        }
+    }
+}
+
+pub(super) struct Resource {
+    pub kind: ResourceKind,
+    pub made_of: wire::Backing,
+    /// The context that made it, 0 for none.
+    pub owner: u32,
+    pub name: String,
+    pub size_bytes: u64,
+    pub layout: Option<Layout>,
+    pub image: Option<Arc<dyn Image>>,
+    pub backing: Option<Backing>,
+    /// Where it is in the window.
+    pub window_offset: Option<u64>,
+    pub uuid: Option<[u8; 16]>,
+    pub created: Instant,
+    /// What it and its image cost.
+    pub _charge: Charge,
+}
+
+impl Resource {
+    /// The bytes that the host sees: those of its image, or else the guest's pages, in place.
+    pub fn read(&self, memory: &dyn GuestMemory, offset: u64, buffer: &mut [u8]) -> Result<(), CommandError> {
+        match (&self.image, &self.backing) {
+            (Some(image), _) => Ok(image.read(offset, buffer)?),
+            (None, Some(backing)) => backing.read(memory, offset, buffer),
+            (None, None) => Err(CommandError::Range { offset, length: buffer.len() as u64, size_bytes: 0 }),
+        }
+    }
+
+    /// The image that MAP_BLOB puts into the window: only a mappable blob of host memory that is not there yet has one.
+    pub fn mappable_image(&self, id: u32) -> Result<Arc<dyn Image>, CommandError> {
+        let state = |why| CommandError::State { resource_id: id, why };
+        if self.window_offset.is_some() {
+            return Err(state("it is mapped already"));
+        }
+        match (self.kind, &self.image) {
+            (ResourceKind::Host { mappable: true }, Some(image)) => Ok(image.clone()),
+            _ => Err(state("it is no mappable blob of host memory")),
+        }
+    }
+
+    fn storage(&self) -> &'static str {
+        match (&self.image, &self.backing) {
+            (Some(image), _) => image.storage(),
+            (None, Some(_)) => "guest pages",
+            (None, None) => "nothing",
+        }
+    }
+
+    pub fn describe(&self, id: u32) -> ResourceInfo {
+        ResourceInfo {
+            id,
+            owner: self.owner,
+            kind: self.kind.name(),
+            name: self.name.clone(),
+            size_bytes: self.size_bytes,
+            layout: self.layout,
+            storage: self.storage(),
+            mapped: self.window_offset.is_some(),
+            age: self.created.elapsed(),
+        }
+    }
+}
+
+/// A resource as the host lists it.
+#[derive(Clone, Debug)]
+pub struct ResourceInfo {
+    /// Its number.
+    pub id: u32,
+    /// The context that made it, 0 for none.
+    pub owner: u32,
+    /// `classic`, `guest blob` or `host blob`.
+    pub kind: &'static str,
+    /// Its name, empty when nobody gave it one.
+    pub name: String,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Where its bytes lie, unless it is plain memory.
+    pub layout: Option<Layout>,
+    /// What it is made of.
+    pub storage: &'static str,
+    /// Whether it is in the window.
+    pub mapped: bool,
+    /// How long ago it was made.
+    pub age: Duration,
+}
+
+/// All resources by number.
+pub(super) type Resources = HashMap<u32, Resource>;
+
+/// Finds a resource or says that there is none.
+pub(super) fn find(resources: &mut Resources, id: u32) -> Result<&mut Resource, CommandError> {
+    resources.get_mut(&id).ok_or(CommandError::UnknownResource(id))
+}
+
+/// Text of a guest for lists, logs and terminals: no control characters.
+pub(super) fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().filter(|character| !character.is_control()).collect()
+}

@@ -1,0 +1,42 @@
+//! [`Window`]: the part of the guest's address space where the host makes blobs visible.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// The host-visible window, which the VMM implements; offsets are from its start, in bytes, multiples of a page.
+///
+/// The device calls it with no lock held that its other calls need, one call at a time.
+pub trait Window: Send + Sync {
+    /// How large it is; 0 when there is none.
+    fn size_bytes(&self) -> u64;
+
+    /// Makes `length` bytes of a descriptor from `source_offset` appear at `offset`, shared and writable.
+    ///
+    /// # Errors
+    /// The VMM's; the guest's mmap then fails.
+    fn map(&self, offset: u64, length: u64, source: BorrowedFd<'_>, source_offset: u64) -> io::Result<()>;
+
+    /// Takes away what `map` put there.
+    ///
+    /// # Errors
+    /// The VMM's; the range counts as free all the same.
+    fn unmap(&self, offset: u64, length: u64) -> io::Result<()>;
+}
+
+/// A device without a window: blobs of the host can't be mapped by the guest.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoWindow;
+
+impl Window for NoWindow {
+    fn size_bytes(&self) -> u64 {
+        0
+    }
+
+    fn map(&self, _: u64, _: u64, _: BorrowedFd<'_>, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn unmap(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}

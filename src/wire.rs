@@ -1,0 +1,4 @@
+//! Bytes only: the structures that guest and host exchange, with their constants. All little-endian, without implicit padding.
+
+pub mod alloc;
+pub mod virtio_gpu;
