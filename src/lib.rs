@@ -4,6 +4,7 @@
 //! becomes a mapping or a file descriptor.
 
 pub mod format;
+pub mod guest;
 #[cfg(feature = "host")]
 pub mod host;
 pub mod layout;

@@ -1,0 +1,128 @@
+//! [`Backend`]: one dialect of a host each, and the choice among them.
+
+mod alloc;
+
+use super::Error;
+use super::device::DeviceOptions;
+use super::handles::{Handle, HandleTable};
+use super::node::{Node, Param};
+use crate::wire::alloc as wire;
+use crate::{BufferRequest, Layout, Offer};
+use std::fmt;
+use std::sync::Arc;
+
+/// The dialects of hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendKind {
+    /// This project's own protocol.
+    Alloc,
+    /// rutabaga's and crosvm's cross-domain contexts.
+    CrossDomain,
+    /// virglrenderer's resources.
+    Virgl,
+    /// Hosts with a 2D device.
+    Dumb,
+}
+
+impl BackendKind {
+    /// All of them, the best first.
+    pub const ALL: [Self; 4] = [Self::Alloc, Self::CrossDomain, Self::Virgl, Self::Dumb];
+
+    /// Its name, for lists and options.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Alloc => "alloc",
+            Self::CrossDomain => "cross-domain",
+            Self::Virgl => "virgl",
+            Self::Dumb => "dumb",
+        }
+    }
+}
+
+/// Why a backend was chosen or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The backend.
+    pub kind: BackendKind,
+    /// Whether it serves the node.
+    pub chosen: bool,
+    /// What the host offers or lacks.
+    pub reason: String,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.name(), self.reason)
+    }
+}
+
+/// A blob that a backend made.
+pub(super) struct Blob {
+    pub handle: Handle,
+    pub resource_id: u32,
+    pub size_bytes: u64,
+    pub mappable: bool,
+    pub made_of: Option<wire::Backing>,
+}
+
+/// One dialect of a host, on a node whose context speaks it.
+pub(super) trait Backend: Send + Sync {
+    /// What the host offers.
+    fn offer(&self) -> &Offer;
+
+    /// The layout that `create` will make; asks the host only where the guest can't know, and once.
+    fn resolve(&self, request: &BufferRequest) -> Result<Layout, Error>;
+
+    /// Makes `count` blobs of a resolved layout, all or none.
+    fn create(&self, request: &BufferRequest, layout: &Layout, count: usize) -> Result<Vec<Blob>, Error>;
+
+    /// The layout of a resource that another file made.
+    fn describe(&self, resource_id: u32) -> Result<(Layout, Option<wire::Backing>), Error>;
+
+    /// How often the host was waited for.
+    fn round_trips(&self) -> u64;
+}
+
+/// The best backend for a node, with what was thought of each.
+pub(super) fn select(
+    node: &Arc<dyn Node>,
+    handles: &Arc<HandleTable>,
+    options: &DeviceOptions,
+) -> Result<(Box<dyn Backend>, Vec<Verdict>), Error> {
+    let mut verdicts = Vec::new();
+    let mut backend = None;
+    for kind in BackendKind::ALL {
+        let reason = match (kind, &backend) {
+            (_, Some(_)) => Err("a better one serves this node".to_owned()),
+            (BackendKind::Alloc, None) => alloc_is_offered(&**node, options.capset_id),
+            (kind, None) => Err(format!("this version has no {} backend", kind.name())),
+        };
+        let chosen = reason.is_ok();
+        if chosen {
+            backend = Some(Box::new(alloc::AllocBackend::open(node, handles, options)?));
+        }
+        verdicts.push(Verdict { kind, chosen, reason: reason.unwrap_or_else(|reason| reason) });
+    }
+    match backend {
+        Some(backend) => Ok((backend, verdicts)),
+        None => Err(Error::NoBackend { verdicts }),
+    }
+}
+
+/// Whether the node can carry the allocation protocol, and the reason either way.
+fn alloc_is_offered(node: &dyn Node, capset_id: u32) -> Result<String, String> {
+    for (param, why) in [
+        (Param::Features3d, "the device has no contexts (feature VIRGL)"),
+        (Param::ResourceBlob, "the device has no blobs (feature RESOURCE_BLOB)"),
+        (Param::ContextInit, "contexts can't choose a capset (feature CONTEXT_INIT)"),
+    ] {
+        if !matches!(node.get_param(param), Ok(value) if value != 0) {
+            return Err(why.to_owned());
+        }
+    }
+    let offered = node.get_param(Param::SupportedCapsetIds).map_err(|error| error.to_string())?;
+    if capset_id >= u64::BITS || offered & 1 << capset_id == 0 {
+        return Err(format!("the host does not offer capset {capset_id} (it offers {offered:#x} as a mask)"));
+    }
+    Ok(format!("the host offers capset {capset_id}"))
+}

@@ -1,0 +1,239 @@
+//! The backend for this project's own protocol ([`wire::alloc`](crate::wire::alloc)).
+//!
+//! A linear buffer costs one RESOURCE_CREATE_BLOB, with the allocation in its `cmd`, and one look at the reply slot. A layout that
+//! only the host knows is asked for once, however many threads want it.
+
+mod layouts;
+mod replies;
+
+use super::{Backend, Blob};
+use crate::guest::Error;
+use crate::guest::device::DeviceOptions;
+use crate::guest::handles::HandleTable;
+use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, ContextInit, Execbuffer, Node};
+use crate::wire::alloc::{self as wire, Capabilities, Opcode, Stream};
+use crate::{BufferRequest, Layout, LayoutError, Offer, Usage};
+use layouts::LayoutCache;
+use replies::{Answer, ReplyRing, Slots};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use zerocopy::IntoBytes;
+
+/// The largest capset that is read: room for a thousand formats with their modifiers.
+const LARGEST_CAPSET: usize = 64 * 1024;
+
+/// Buffers that one submission makes at the most: as many as have reply slots.
+const BATCH: usize = replies::SLOT_COUNT as usize;
+
+pub(super) struct AllocBackend {
+    node: Arc<dyn Node>,
+    handles: Arc<HandleTable>,
+    offer: Offer,
+    ring: ReplyRing,
+    layouts: LayoutCache,
+    next_blob_id: AtomicU64,
+    blob_alignment: u64,
+}
+
+impl AllocBackend {
+    /// Reads the offer, makes the context and names its reply ring: one round trip.
+    pub fn open(node: &Arc<dyn Node>, handles: &Arc<HandleTable>, options: &DeviceOptions) -> Result<Self, Error> {
+        let capset_id = options.capset_id;
+        let mut capset = vec![0; LARGEST_CAPSET];
+        node.get_caps(capset_id, wire::VERSION, &mut capset)?;
+        let offer = Offer::decode(&capset).map_err(|source| Error::Offer { capset_id, source })?;
+        node.context_init(&ContextInit { capset_id, num_rings: 1, debug_name: &options.name })?;
+        let ring = ReplyRing::open(node, handles)?;
+        let page = rustix::param::page_size() as u64;
+        let blob_alignment = u64::from(offer.blob_alignment).max(page);
+        let (layouts, next_blob_id) = (LayoutCache::default(), AtomicU64::new(1));
+        Ok(Self { node: node.clone(), handles: handles.clone(), offer, ring, layouts, next_blob_id, blob_alignment })
+    }
+
+    fn execute(&self, stream: &Stream) -> Result<(), Error> {
+        Ok(self.node.execbuffer(&Execbuffer { command: stream.as_bytes(), ..Execbuffer::default() })?)
+    }
+
+    /// One command that is submitted by itself, and its answer.
+    fn ask(&self, opcode: Opcode, parts: &[&[u8]]) -> Result<Answer, Error> {
+        let slots = self.ring.take(1);
+        let mut stream = Stream::new();
+        for ticket in slots.tickets() {
+            stream.push(opcode, 0, ticket.sequence, ticket.slot, parts);
+        }
+        self.execute(&stream)?;
+        let answers = self.ring.wait(slots, opcode)?;
+        answers.into_iter().next().unwrap_or(Err(Error::Silent { opcode }))
+    }
+
+    fn ask_layout(&self, request: &BufferRequest) -> Result<Layout, Error> {
+        let (body, modifiers) = request.to_wire();
+        let answer = self.ask(Opcode::Resolve, &[body.as_bytes(), modifiers.as_bytes()])?;
+        let reported = answer.layout()?;
+        let BufferRequest { format, width, height, layers, .. } = *request;
+        let kept = (reported.format, reported.width, reported.height, reported.layers) == (format, width, height, layers);
+        if !kept || !request.accepts(reported.modifier) {
+            let agreed = Layout { format, width, height, layers, ..reported };
+            return Err(Error::OtherLayout { agreed: Box::new(agreed), reported: Box::new(reported) });
+        }
+        Ok(reported)
+    }
+
+    fn create_batch(&self, request: &BufferRequest, layout: &Layout, count: usize) -> Result<Vec<Blob>, Error> {
+        let cpu = request.usage.intersects(Usage::CPU);
+        if cpu && !self.offer.capabilities.contains(Capabilities::HOST_VISIBLE) {
+            if !self.offer.capabilities.contains(Capabilities::GUEST_MEMORY_IMPORT) {
+                return Err(Error::NoCpuAccess);
+            }
+            return self.create_from_guest_memory(request, layout, count);
+        }
+        let mut flags = BlobFlags::SHAREABLE;
+        // A mapping costs a window range at creation: only for buffers that the CPU will touch.
+        flags.set(BlobFlags::MAPPABLE, cpu);
+        let slots = self.ring.take(count);
+        let first_id = self.next_blob_id.fetch_add(count as u64, Ordering::Relaxed);
+        let size = self.blob_size(layout)?;
+        let mut stream = Stream::new();
+        let resolved = request.clone().with_modifiers([layout.modifier]);
+        let (body, modifiers) = resolved.to_wire();
+        for (ticket, id) in slots.tickets().zip(first_id..) {
+            let blob_flags = flags.bits().into();
+            let claim = wire::Claim { blob_id: id.into(), blob_size: size.into(), blob_flags, padding: 0.into() };
+            let parts = [claim.as_bytes(), body.as_bytes(), modifiers.as_bytes()];
+            stream.push(Opcode::AllocImage, wire::FLAG_REPLY_AT_CLAIM, ticket.sequence, ticket.slot, &parts);
+            name(&mut stream, &request.name, id, 0);
+        }
+        let mut command = stream.as_bytes();
+        let mut blobs = Vec::with_capacity(count);
+        for blob_id in (first_id..).take(count) {
+            let blob = BlobCreate { mem: BlobMem::Host3d, flags, size, blob_id, command };
+            match self.create_blob(&blob) {
+                Ok(blob) => blobs.push(blob),
+                Err(error) => {
+                    drop(blobs);
+                    self.take_back(first_id, count, slots);
+                    return Err(error);
+                }
+            }
+            // The whole swapchain's commands went with the first blob.
+            command = &[];
+        }
+        let answers = self.ring.wait(slots, Opcode::AllocImage)?;
+        for (blob, answer) in blobs.iter_mut().zip(answers) {
+            let answer = answer?;
+            let reported = answer.layout()?;
+            if reported != *layout {
+                return Err(Error::OtherLayout { agreed: Box::new(*layout), reported: Box::new(reported) });
+            }
+            blob.made_of = answer.made_of();
+        }
+        Ok(blobs)
+    }
+
+    /// For hosts without a window: the guest's pages are the buffer, and the host reads them in place.
+    fn create_from_guest_memory(&self, request: &BufferRequest, layout: &Layout, count: usize) -> Result<Vec<Blob>, Error> {
+        let size = self.blob_size(layout)?;
+        let flags = BlobFlags::SHAREABLE | BlobFlags::MAPPABLE;
+        let blob = BlobCreate { mem: BlobMem::Guest, flags, size, blob_id: 0, command: &[] };
+        let mut blobs = (0..count).map(|_| self.create_blob(&blob)).collect::<Result<Vec<_>, _>>()?;
+        let slots = self.ring.take(count);
+        let mut stream = Stream::new();
+        for (ticket, blob) in slots.tickets().zip(&blobs) {
+            let resource_id = blob.resource_id.into();
+            let import = wire::Import { resource_id, padding: 0.into(), layout: layout.into() };
+            stream.push(Opcode::Import, 0, ticket.sequence, ticket.slot, &[import.as_bytes()]);
+            name(&mut stream, &request.name, 0, blob.resource_id);
+        }
+        self.execute(&stream)?;
+        for (blob, answer) in blobs.iter_mut().zip(self.ring.wait(slots, Opcode::Import)?) {
+            blob.made_of = answer?.made_of();
+        }
+        Ok(blobs)
+    }
+
+    fn create_blob(&self, blob: &BlobCreate<'_>) -> Result<Blob, Error> {
+        let resource_id = Cell::new(0);
+        let handle = self.handles.acquire(|node| {
+            let handles = node.resource_create_blob(blob)?;
+            resource_id.set(handles.resource_id);
+            Ok(handles.bo_handle)
+        })?;
+        let mappable = blob.flags.contains(BlobFlags::MAPPABLE);
+        Ok(Blob { handle, resource_id: resource_id.get(), size_bytes: blob.size, mappable, made_of: None })
+    }
+
+    /// After a blob that the kernel refused: frees what the host allocated for it and the following, and waits until the host has
+    /// done so, since it may still be writing their slots.
+    fn take_back(&self, first_id: u64, count: usize, slots: Slots<'_>) {
+        let mut stream = Stream::new();
+        for id in (first_id..).take(count) {
+            stream.push(Opcode::Free, 0, 0, wire::NO_REPLY, &[wire::BlobId { blob_id: id.into() }.as_bytes()]);
+        }
+        match self.ring.settle(stream.as_bytes()) {
+            Ok(()) => drop(slots),
+            Err(error) => {
+                log::warn!("{error}; {count} reply slots stay unused");
+                slots.forget();
+            }
+        }
+    }
+
+    fn blob_size(&self, layout: &Layout) -> Result<u64, Error> {
+        let Layout { format, width, height, layers, .. } = *layout;
+        let overflow = LayoutError::Overflow { format, width, height, layers };
+        Ok(layout.size_bytes.checked_next_multiple_of(self.blob_alignment).ok_or(overflow)?)
+    }
+}
+
+/// Names an object, or where its id is 0 a resource; a nameless buffer costs nothing.
+fn name(stream: &mut Stream, name: &str, blob_id: u64, resource_id: u32) {
+    let limit = wire::MAX_NAME_BYTES as usize;
+    let end = (0..=name.len().min(limit)).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    let text = name.get(..end).unwrap_or("").as_bytes();
+    if text.is_empty() {
+        return;
+    }
+    let length = (text.len() as u32).into();
+    let body = wire::SetName { blob_id: blob_id.into(), resource_id: resource_id.into(), length };
+    stream.push(Opcode::SetName, 0, 0, wire::NO_REPLY, &[body.as_bytes(), text]);
+}
+
+impl Backend for AllocBackend {
+    fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    fn resolve(&self, request: &BufferRequest) -> Result<Layout, Error> {
+        request.check()?;
+        let support = self.offer.table.choose(request)?;
+        if support.guest_layout {
+            return Ok(Layout::linear(request, support.alignment)?);
+        }
+        let mut asked = request.clone().with_modifiers([support.modifier]);
+        asked.name.clear();
+        self.layouts.get(asked, |request| self.ask_layout(request))
+    }
+
+    fn create(&self, request: &BufferRequest, layout: &Layout, count: usize) -> Result<Vec<Blob>, Error> {
+        let mut blobs = Vec::with_capacity(count);
+        while blobs.len() < count {
+            let batch = (count - blobs.len()).min(BATCH);
+            blobs.append(&mut self.create_batch(request, layout, batch)?);
+        }
+        Ok(blobs)
+    }
+
+    fn describe(&self, resource_id: u32) -> Result<(Layout, Option<wire::Backing>), Error> {
+        let body = wire::Resource { resource_id: resource_id.into(), padding: 0.into() };
+        let answer = self.ask(Opcode::Describe, &[body.as_bytes()])?;
+        if !answer.has_layout() {
+            return Err(Error::NoLayout { resource_id });
+        }
+        Ok((answer.layout()?, answer.made_of()))
+    }
+
+    fn round_trips(&self) -> u64 {
+        self.ring.round_trips()
+    }
+}

@@ -1,0 +1,208 @@
+//! The reply ring: slots in a guest blob, where the host writes what stock kernels lose.
+
+use crate::guest::Error;
+use crate::guest::handles::{Handle, HandleTable};
+use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, Execbuffer, Node};
+use crate::sys::mmap::Mmap;
+use crate::wire::alloc::{self as wire, Backing, Opcode, Reply, ReplySlot, STATUS_PENDING, Status, Stream};
+use crate::{Layout, LayoutError};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// Slots of a ring: two pages.
+pub(super) const SLOT_COUNT: u32 = 32;
+
+const SLOT_BYTES: usize = size_of::<ReplySlot>();
+const RING_BYTES: u64 = SLOT_COUNT as u64 * SLOT_BYTES as u64;
+
+/// Looks at a slot before the processor is given away between looks.
+const EAGER_LOOKS: u32 = 64;
+
+/// How long to look before the kernel is asked to wait: a host answers in some 60 us, a fence and WAIT cost some 250.
+const LOOKING_TIME: Duration = Duration::from_micros(300);
+
+/// Where the answer of a command will be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
+    pub slot: u32,
+    pub sequence: u32,
+}
+
+/// The answer of a command that worked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer(Reply);
+
+impl Answer {
+    pub fn has_layout(&self) -> bool {
+        self.0.layout.plane_count.get() > 0
+    }
+
+    /// The layout that the host reports, checked.
+    pub fn layout(&self) -> Result<Layout, Error> {
+        Layout::try_from(&self.0.layout).map_err(|source: LayoutError| Error::HostLayout { source })
+    }
+
+    pub fn made_of(&self) -> Option<Backing> {
+        Backing::from_number(self.0.backing.get())
+    }
+}
+
+pub(super) struct ReplyRing {
+    node: Arc<dyn Node>,
+    handle: Handle,
+    map: Mmap,
+    free: Mutex<Vec<u32>>,
+    given_back: Condvar,
+    sequence: AtomicU32,
+    round_trips: AtomicU64,
+}
+
+/// Slots that are taken until this is dropped.
+pub(super) struct Slots<'a> {
+    ring: &'a ReplyRing,
+    tickets: Vec<Ticket>,
+}
+
+impl Slots<'_> {
+    pub fn tickets(&self) -> impl Iterator<Item = Ticket> {
+        self.tickets.iter().copied()
+    }
+
+    /// Never uses the slots again: the host may still write them.
+    pub fn forget(mut self) {
+        self.tickets.clear();
+    }
+}
+
+impl Drop for Slots<'_> {
+    fn drop(&mut self) {
+        let mut free = self.ring.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.extend(self.tickets.iter().map(|ticket| ticket.slot));
+        self.ring.given_back.notify_all();
+    }
+}
+
+impl ReplyRing {
+    /// Makes the ring and names it to the host.
+    pub fn open(node: &Arc<dyn Node>, handles: &Arc<HandleTable>) -> Result<Self, Error> {
+        let resource_id = Cell::new(0);
+        let flags = BlobFlags::MAPPABLE;
+        let blob = BlobCreate { mem: BlobMem::Guest, flags, size: RING_BYTES, blob_id: 0, command: &[] };
+        let handle = handles.acquire(|node| {
+            let handles = node.resource_create_blob(&blob)?;
+            resource_id.set(handles.resource_id);
+            Ok(handles.bo_handle)
+        })?;
+        let map = node.mmap(node.map(handle.bo_handle())?, RING_BYTES)?;
+        let ring = Self {
+            node: node.clone(),
+            handle,
+            map,
+            free: Mutex::new((0..SLOT_COUNT).collect()),
+            given_back: Condvar::new(),
+            sequence: AtomicU32::new(0),
+            round_trips: AtomicU64::new(0),
+        };
+        ring.init(resource_id.get())?;
+        Ok(ring)
+    }
+
+    fn init(&self, resource_id: u32) -> Result<(), Error> {
+        let slots = self.take(1);
+        let mut stream = Stream::new();
+        let init = wire::Init { resource_id: resource_id.into(), slot_count: SLOT_COUNT.into(), offset: 0.into() };
+        for ticket in slots.tickets() {
+            stream.push(Opcode::Init, 0, ticket.sequence, ticket.slot, &[init.as_bytes()]);
+        }
+        self.node.execbuffer(&Execbuffer { command: stream.as_bytes(), ..Execbuffer::default() })?;
+        self.wait(slots, Opcode::Init)?.into_iter().try_for_each(|answer| answer.map(drop))
+    }
+
+    pub fn round_trips(&self) -> u64 {
+        self.round_trips.load(Ordering::Relaxed)
+    }
+
+    /// Takes `count` slots, at most [`SLOT_COUNT`], all at once, so that two callers never wait for each other's rest.
+    pub fn take(&self, count: usize) -> Slots<'_> {
+        let count = count.min(SLOT_COUNT as usize);
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.given_back.wait_while(free, |free| free.len() < count).unwrap_or_else(PoisonError::into_inner);
+        let keep = free.len() - count;
+        let taken = free.split_off(keep);
+        drop(free);
+        let tickets = taken.into_iter().map(|slot| {
+            let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+            // The ring is mapped whole, so its slots are inside.
+            let _cleared = self.map.store_release(slot as usize * SLOT_BYTES, STATUS_PENDING);
+            Ticket { slot, sequence }
+        });
+        Slots { ring: self, tickets: tickets.collect() }
+    }
+
+    /// Waits for the answers to a submission: looks at the slots, then lets the kernel wait for a fence behind it.
+    ///
+    /// The outer error is silence, after which the slots are not used again; the inner ones are the host's refusals.
+    pub fn wait(&self, slots: Slots<'_>, opcode: Opcode) -> Result<Vec<Result<Answer, Error>>, Error> {
+        self.round_trips.fetch_add(1, Ordering::Relaxed);
+        if !self.look(&slots) {
+            let waited = self.settle(&[]);
+            let answered = slots.tickets().all(|ticket| self.reply(ticket).is_some());
+            if !answered {
+                slots.forget();
+                return Err(waited.err().unwrap_or(Error::Silent { opcode }));
+            }
+        }
+        Ok(slots.tickets().map(|ticket| self.answer(ticket, opcode)).collect())
+    }
+
+    /// Submits commands with a fence on the ring's blob, and waits until the host has executed all that came before.
+    pub fn settle(&self, command: &[u8]) -> Result<(), Error> {
+        let bo_handles = &[self.handle.bo_handle()];
+        self.node.execbuffer(&Execbuffer { command, bo_handles, ring_idx: None })?;
+        Ok(self.node.wait(self.handle.bo_handle())?)
+    }
+
+    /// Looks at the slots for a bounded time; whether all are answered.
+    fn look(&self, slots: &Slots<'_>) -> bool {
+        let mut waiting = slots.tickets().filter(|ticket| self.reply(*ticket).is_none()).peekable();
+        let mut looks = 0;
+        let mut deadline = None;
+        while waiting.peek().is_some() {
+            looks += 1;
+            if looks < EAGER_LOOKS {
+                std::hint::spin_loop();
+            } else {
+                if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + LOOKING_TIME) {
+                    return false;
+                }
+                std::thread::yield_now();
+            }
+            if waiting.peek().is_some_and(|ticket| self.reply(*ticket).is_some()) {
+                waiting.next();
+            }
+        }
+        true
+    }
+
+    /// The reply in a slot, once it is there and belongs to this command.
+    fn reply(&self, ticket: Ticket) -> Option<Reply> {
+        let at = ticket.slot as usize * SLOT_BYTES;
+        let status = self.map.load_acquire(at).map(u32::from_le).filter(|status| *status != STATUS_PENDING)?;
+        let mut bytes = [0; size_of::<Reply>()];
+        self.map.read(at, &mut bytes)?;
+        let reply = Reply::read_from_bytes(&bytes).ok()?;
+        (reply.sequence.get() == ticket.sequence).then(|| Reply { status: status.into(), ..reply })
+    }
+
+    fn answer(&self, ticket: Ticket, opcode: Opcode) -> Result<Answer, Error> {
+        let reply = self.reply(ticket).ok_or(Error::Silent { opcode })?;
+        match Status::from_number(reply.status.get()) {
+            Some(Status::Ok) => Ok(Answer(reply)),
+            Some(status) => Err(Error::Refused { opcode, status, detail: reply.detail.get() }),
+            None => Err(Error::UnknownStatus { opcode, status: reply.status.get() }),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! [`BufferObject`]: a buffer, as a handle of the open file and a layout.
+
+use super::Error;
+use super::backend::Blob;
+use super::device::Shared;
+use super::mapping::{Access, Mapping};
+use crate::Layout;
+use crate::layout::Region;
+use crate::sys::mmap::Mmap;
+use crate::wire::alloc::Backing;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A buffer. It is freed when the last clone and the last mapping go; the host's memory lives on while others have imported it.
+#[derive(Clone)]
+pub struct BufferObject(Arc<Inner>);
+
+pub(super) struct Inner {
+    /// Made at the first map, kept: later ones cost no call. Each buffer has its own lock.
+    mapped: Mutex<Option<Arc<Mmap>>>,
+    blob: Blob,
+    pub(super) layout: Layout,
+    shared: Arc<Shared>,
+}
+
+impl BufferObject {
+    pub(super) fn new(shared: Arc<Shared>, blob: Blob, layout: Layout) -> Self {
+        Self(Arc::new(Inner { mapped: Mutex::new(None), blob, layout, shared }))
+    }
+
+    /// Where its bytes lie.
+    pub fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+
+    /// The kernel's handle, valid in the device's file while the buffer lives.
+    pub fn bo_handle(&self) -> u32 {
+        self.0.blob.handle.bo_handle()
+    }
+
+    /// Its number in the device protocol, as the host lists it.
+    pub fn resource_id(&self) -> u32 {
+        self.0.blob.resource_id
+    }
+
+    /// Its size with padding, in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.0.blob.size_bytes
+    }
+
+    /// What the host made it of, where the host said so.
+    pub fn made_of(&self) -> Option<Backing> {
+        self.0.blob.made_of
+    }
+
+    /// A new descriptor for the buffer, for reading and writing, close-on-exec.
+    ///
+    /// # Errors
+    /// [`Error::Node`] with the kernel's errno.
+    pub fn export(&self) -> Result<OwnedFd, Error> {
+        Ok(self.0.shared.node.prime_handle_to_fd(self.bo_handle())?)
+    }
+
+    /// Maps a region for the CPU. Mappings nest, and the buffer stays mapped while it lives, so that only the first costs a call.
+    ///
+    /// # Errors
+    /// [`Error::NotMappable`] for a buffer that was made without CPU usage, [`Error::Region`] for one that is not inside,
+    /// [`Error::Node`] when kernel or host refuse.
+    pub fn map(&self, region: Region, access: Access) -> Result<Mapping, Error> {
+        if self.0.layout.plane_region(0, region).is_none() {
+            let Region { x, y, width, height } = region;
+            let (buffer_width, buffer_height) = (self.0.layout.width, self.0.layout.height);
+            return Err(Error::Region { x, y, width, height, buffer_width, buffer_height });
+        }
+        let map = self.0.mmap()?;
+        Ok(Mapping::new(self.0.clone(), map, region, access))
+    }
+}
+
+impl Inner {
+    fn mmap(&self) -> Result<Arc<Mmap>, Error> {
+        if !self.blob.mappable {
+            return Err(Error::NotMappable);
+        }
+        let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(map) = &*mapped {
+            return Ok(map.clone());
+        }
+        let node = &self.shared.node;
+        let offset = node.map(self.blob.handle.bo_handle())?;
+        let map = Arc::new(node.mmap(offset, self.blob.size_bytes)?);
+        *mapped = Some(map.clone());
+        Ok(map)
+    }
+}
+
+impl fmt::Debug for BufferObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BufferObject").field("resource_id", &self.resource_id()).field("layout", self.layout()).finish()
+    }
+}

@@ -1,0 +1,197 @@
+//! [`Device`]: a node with the backend that serves it.
+
+use super::Error;
+use super::backend::{self, Backend, Blob, Verdict};
+use super::buffer::BufferObject;
+use super::handles::{Handle, HandleTable};
+use super::node::Node;
+use crate::wire::alloc as wire;
+use crate::{BufferRequest, Format, Layout, Modifier, Offer, Unsupported, Usage};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+/// The most buffers of one call.
+const MAX_COUNT: usize = 1024;
+
+/// How a device is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceOptions {
+    /// The id under which the host offers the allocation capset.
+    pub capset_id: u32,
+    /// What the host calls the context in its lists.
+    pub name: String,
+}
+
+impl Default for DeviceOptions {
+    fn default() -> Self {
+        Self { capset_id: wire::CAPSET_ID, name: "virgbm".to_owned() }
+    }
+}
+
+/// A virtio-gpu device that allocates. Cloning it gives another name for the same; threads may use it at once.
+///
+/// ```
+/// # #[cfg(feature = "loopback")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use virgbm::guest::{Access, Device, node::loopback::Loopback};
+/// use virgbm::{BufferRequest, Format, Usage};
+///
+/// let device = Device::open(Loopback::new()?)?;
+/// let request = BufferRequest::new(Format::XRGB8888, 640, 480, Usage::SCANOUT | Usage::CPU_WRITE_RARELY);
+/// let buffer = device.create(&request)?;
+///
+/// let mapping = buffer.map(buffer.layout().whole(), Access::WRITE)?;
+/// mapping.write_row(0, 0, &[0xff; 640 * 4])?;
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "loopback"))]
+/// # fn main() {}
+/// ```
+#[derive(Clone)]
+pub struct Device(Arc<Shared>);
+
+/// What a device and its buffers share.
+pub(super) struct Shared {
+    // The backend closes its reply ring, the table its handles, and only then the node goes: fields drop in this order.
+    backend: Box<dyn Backend>,
+    handles: Arc<HandleTable>,
+    pub(super) node: Arc<dyn Node>,
+    verdicts: Vec<Verdict>,
+}
+
+impl Device {
+    /// Opens a node with default options.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with).
+    pub fn open(node: impl Node + 'static) -> Result<Self, Error> {
+        Self::open_with(node, &DeviceOptions::default())
+    }
+
+    /// Opens a node: chooses the best backend that its host offers.
+    ///
+    /// # Errors
+    /// [`Error::NoBackend`] when the host offers none, with the reason for each; else what the kernel or the host said.
+    pub fn open_with(node: impl Node + 'static, options: &DeviceOptions) -> Result<Self, Error> {
+        let node: Arc<dyn Node> = Arc::new(node);
+        let handles = HandleTable::new(node.clone());
+        let (backend, verdicts) = backend::select(&node, &handles, options)?;
+        Ok(Self(Arc::new(Shared { backend, handles, node, verdicts })))
+    }
+
+    /// What was thought of each backend.
+    pub fn verdicts(&self) -> &[Verdict] {
+        &self.0.verdicts
+    }
+
+    /// What the host offers; known without asking.
+    pub fn offer(&self) -> &Offer {
+        self.0.backend.offer()
+    }
+
+    /// Whether [`create`](Self::create) of such a format and usage can succeed, and why not. Asks nobody.
+    ///
+    /// # Errors
+    /// [`Unsupported`], which says what is missing.
+    pub fn supports(&self, format: Format, usage: Usage) -> Result<(), Unsupported> {
+        self.offer().table.choose(&BufferRequest::new(format, 1, 1, usage)).map(drop)
+    }
+
+    /// The modifiers of a format for a usage, the host's preferred one first. Asks nobody.
+    pub fn modifiers(&self, format: Format, usage: Usage) -> Vec<Modifier> {
+        let request = BufferRequest::new(format, 1, 1, usage);
+        let fitting = self
+            .offer()
+            .table
+            .of_format(format)
+            .iter()
+            .filter(|support| support.usages.contains(usage.difference(Usage::LINEAR)) && request.accepts(support.modifier));
+        fitting.map(|support| support.modifier).collect()
+    }
+
+    /// How many planes a buffer of this format and modifier has, `None` when the host does not offer it. Asks nobody.
+    pub fn plane_count(&self, format: Format, modifier: Modifier) -> Option<u32> {
+        let entries = self.offer().table.of_format(format);
+        entries.iter().find(|support| support.modifier == modifier).map(|support| support.plane_count)
+    }
+
+    /// The layout that [`create`](Self::create) would make; allocates nothing.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn layout(&self, request: &BufferRequest) -> Result<Layout, Error> {
+        self.0.backend.resolve(request)
+    }
+
+    /// Makes a buffer.
+    ///
+    /// # Errors
+    /// [`Error::Request`] and [`Error::Unsupported`] before anybody is asked; [`Error::Refused`] with the host's status;
+    /// [`Error::Node`] with the kernel's errno.
+    pub fn create(&self, request: &BufferRequest) -> Result<BufferObject, Error> {
+        let mut buffers = self.create_many(request, 1)?;
+        buffers.pop().ok_or(Error::Count(0))
+    }
+
+    /// Makes several buffers alike, such as a swapchain, with one submission and one wait: all or none.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create); [`Error::Count`] for none or more than 1024.
+    pub fn create_many(&self, request: &BufferRequest, count: usize) -> Result<Vec<BufferObject>, Error> {
+        if !(1..=MAX_COUNT).contains(&count) {
+            return Err(Error::Count(count));
+        }
+        let layout = self.0.backend.resolve(request)?;
+        let blobs = self.0.backend.create(request, &layout, count)?;
+        Ok(blobs.into_iter().map(|blob| BufferObject::new(self.0.clone(), blob, layout)).collect())
+    }
+
+    /// Imports a buffer that this host made for another device, file or process, and asks the host for its layout.
+    ///
+    /// # Errors
+    /// [`Error::Node`] when the kernel does not know the descriptor, [`Error::NoLayout`] for plain memory.
+    pub fn import(&self, fd: BorrowedFd<'_>) -> Result<BufferObject, Error> {
+        let (handle, resource_id, size_bytes) = self.import_handle(fd)?;
+        let (layout, made_of) = self.0.backend.describe(resource_id)?;
+        self.imported(handle, resource_id, size_bytes, layout, made_of)
+    }
+
+    /// Imports a buffer whose layout the caller knows. Asks nobody.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] and [`Error::TooSmall`] for a layout that does not hold, [`Error::Node`] as [`import`](Self::import).
+    pub fn import_with_layout(&self, fd: BorrowedFd<'_>, layout: &Layout) -> Result<BufferObject, Error> {
+        layout.check()?;
+        let (handle, resource_id, size_bytes) = self.import_handle(fd)?;
+        self.imported(handle, resource_id, size_bytes, *layout, None)
+    }
+
+    /// How often the host was waited for since the device was opened.
+    pub fn round_trips(&self) -> u64 {
+        self.0.backend.round_trips()
+    }
+
+    fn import_handle(&self, fd: BorrowedFd<'_>) -> Result<(Handle, u32, u64), Error> {
+        let handle = self.0.handles.acquire(|node| node.prime_fd_to_handle(fd))?;
+        let info = self.0.node.resource_info(handle.bo_handle())?;
+        // RESOURCE_INFO has 32 bits for a size; the descriptor knows all of it.
+        let size_bytes = rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0)).unwrap_or_else(|_| info.size.into());
+        Ok((handle, info.resource_id, size_bytes))
+    }
+
+    fn imported(
+        &self,
+        handle: Handle,
+        resource_id: u32,
+        size_bytes: u64,
+        layout: Layout,
+        made_of: Option<wire::Backing>,
+    ) -> Result<BufferObject, Error> {
+        if layout.size_bytes > size_bytes {
+            return Err(Error::TooSmall { found: size_bytes, needed: layout.size_bytes });
+        }
+        // Whether the host lets it be mapped is known only when that is tried.
+        let blob = Blob { handle, resource_id, size_bytes, mappable: true, made_of };
+        Ok(BufferObject::new(self.0.clone(), blob, layout))
+    }
+}

@@ -1,0 +1,97 @@
+//! [`Mapping`]: a CPU view of a region of a buffer.
+
+use super::Error;
+use super::buffer::Inner;
+use crate::Layout;
+use crate::layout::{PlaneRegion, Region};
+use crate::sys::mmap::Mmap;
+use std::fmt;
+use std::sync::Arc;
+
+bitflags::bitflags! {
+    /// What the CPU does through a mapping.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Access: u8 {
+        /// It reads.
+        const READ = 1;
+        /// It writes.
+        const WRITE = 2;
+    }
+}
+
+/// A view of a region. The host and other processes see the same bytes, so they are copied in and out, never borrowed.
+///
+/// It keeps the buffer and the device alive.
+pub struct Mapping {
+    map: Arc<Mmap>,
+    region: Region,
+    access: Access,
+    buffer: Arc<Inner>,
+}
+
+impl Mapping {
+    pub(super) fn new(buffer: Arc<Inner>, map: Arc<Mmap>, region: Region, access: Access) -> Self {
+        Self { map, region, access, buffer }
+    }
+
+    /// The buffer's layout: strides and offsets of the mapping are the same.
+    pub fn layout(&self) -> &Layout {
+        &self.buffer.layout
+    }
+
+    /// The region.
+    pub fn region(&self) -> Region {
+        self.region
+    }
+
+    /// The first byte of the buffer, for callers across a C boundary; valid while the mapping lives.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.map.as_ptr()
+    }
+
+    /// How long a row of the region is in a plane, and how many there are; `None` where there is no such plane.
+    pub fn plane(&self, plane: usize) -> Option<PlaneRegion> {
+        self.buffer.layout.plane_region(plane, self.region)
+    }
+
+    /// Copies a row of the region out of a plane; `row` counts the plane's rows from the top of the region, and `buffer` may be
+    /// shorter than the row.
+    ///
+    /// # Errors
+    /// [`Error::Access`] without [`Access::READ`], [`Error::Range`] for a plane or row that is not there.
+    pub fn read_row(&self, plane: usize, row: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        self.require(Access::READ, "reading")?;
+        let offset = self.row_offset(plane, row, buffer.len())?;
+        let outside = Error::Range { offset, length: buffer.len() as u64 };
+        usize::try_from(offset).ok().and_then(|offset| self.map.read(offset, buffer)).ok_or(outside)
+    }
+
+    /// Copies a row of the region into a plane; the same as [`read_row`](Self::read_row) the other way.
+    ///
+    /// # Errors
+    /// [`Error::Access`] without [`Access::WRITE`], [`Error::Range`] for a plane or row that is not there.
+    pub fn write_row(&self, plane: usize, row: u64, data: &[u8]) -> Result<(), Error> {
+        self.require(Access::WRITE, "writing")?;
+        let offset = self.row_offset(plane, row, data.len())?;
+        let outside = Error::Range { offset, length: data.len() as u64 };
+        usize::try_from(offset).ok().and_then(|offset| self.map.write(offset, data)).ok_or(outside)
+    }
+
+    fn require(&self, access: Access, what: &'static str) -> Result<(), Error> {
+        if self.access.contains(access) { Ok(()) } else { Err(Error::Access(what)) }
+    }
+
+    fn row_offset(&self, plane: usize, row: u64, length: usize) -> Result<u64, Error> {
+        let outside = Error::Range { offset: row, length: length as u64 };
+        let Some(rows) = self.plane(plane).filter(|rows| row < rows.rows && length as u64 <= rows.row_bytes) else {
+            return Err(outside);
+        };
+        Ok(rows.offset_bytes + row * rows.stride_bytes)
+    }
+}
+
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapping").field("region", &self.region).field("access", &self.access).finish_non_exhaustive()
+    }
+}
