@@ -9,3 +9,4 @@ pub mod memfd;
 pub mod mmap;
 #[cfg(feature = "host")]
 pub mod udmabuf;
+pub mod virtgpu;

@@ -1,6 +1,7 @@
 //! [`Node`]: an open virtio-gpu device, the kernel's interface (`virtgpu_drm.h`, `drm.h`) as a trait, one method an ioctl.
 
 mod counted;
+pub mod drm;
 #[cfg(feature = "loopback")]
 pub mod loopback;
 

@@ -1,1 +1,67 @@
-fn main() {}
+//! The program `virgbm`: shows what the library and the host module do, on this machine or on a device node.
+
+mod alloc;
+mod demo;
+mod info;
+mod node;
+mod pattern;
+mod sheet;
+mod table;
+
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// What every command may fail with: a text for people.
+type Failure = Box<dyn std::error::Error>;
+
+/// The buffer allocator for virtual machines.
+///
+/// Without a command it runs `demo`: both halves in this process, real requests, one picture of what the host sees.
+#[derive(Parser)]
+#[command(version, max_term_width = 120, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "Examples:
+  virgbm                                                        allocate, draw, and look from the host's side
+  virgbm info                                                   what the embedded host offers
+  virgbm info --node /dev/dri/renderD128                        what a VM's device offers, and which backend serves it
+  virgbm alloc --format NV12 --size 1279x719 --usage video_decoder,texture
+  virgbm alloc --format XR24 --size 1920x1080 --usage scanout,render --modifier LINEAR --count 3
+
+RUST_LOG=debug tells what host and guest refuse, and why.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Allocate real requests on the embedded host, draw through CPU mappings, and write what the host sees as one PNG
+    Demo(demo::Options),
+    /// Show parameters, capsets, the backend chosen and why the others were not, and the support table
+    Info(info::Options),
+    /// Make one request, and print its layout or the reason for its refusal
+    Alloc(alloc::Options),
+}
+
+fn main() -> ExitCode {
+    env_logger::init();
+    let result = match Arguments::parse().command {
+        None => demo::run(&demo::Options::default()),
+        Some(Command::Demo(options)) => demo::run(&options),
+        Some(Command::Info(options)) => info::run(&options),
+        Some(Command::Alloc(options)) => alloc::run(&options),
+    };
+    // Whoever reads the output may have seen enough: a closed pipe is no failure.
+    let printed = result.and_then(|text| match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    });
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("virgbm: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! [`DrmNode`]: a device node of the Linux driver.
+
+use super::{
+    BlobCreate, ContextInit, Execbuffer, Handles, Ioctl, Node, NodeError, Param, ResourceCreate, ResourceInfo, Transfer,
+};
+use crate::sys::mmap::Mmap;
+use crate::sys::virtgpu;
+use drm::Device as _;
+use drm::buffer::Handle;
+use drm::control::Device as _;
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// The name by which the driver knows itself (`drmGetVersion`).
+const DRIVER_NAME: &str = "virtio_gpu";
+
+/// `PIPE_TEXTURE_2D` and friends are flat: one layer, one level, one sample.
+const FLAT: u32 = 1;
+
+/// A node that can't be opened.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum OpenError {
+    #[error("{}: {source}", path.display())]
+    Open { path: PathBuf, source: io::Error },
+    #[error("{what} is no DRM node: {source}")]
+    NotDrm { what: String, source: io::Error },
+    #[error("{what} is a node of the driver {driver}, not of {DRIVER_NAME}")]
+    OtherDriver { what: String, driver: String },
+}
+
+/// An open node, `/dev/dri/renderD*` or `/dev/dri/card*`.
+#[derive(Debug)]
+pub struct DrmNode(OwnedFd);
+
+impl AsFd for DrmNode {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl drm::Device for DrmNode {}
+impl drm::control::Device for DrmNode {}
+
+impl DrmNode {
+    /// Opens the node at a path.
+    ///
+    /// # Errors
+    /// [`OpenError`], which says whether it can't be opened, is no DRM node, or is another driver's.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let open = OpenOptions::new().read(true).write(true).open(path);
+        let file: File = open.map_err(|source| OpenError::Open { path: path.to_owned(), source })?;
+        Self::checked(file.into(), path.display().to_string())
+    }
+
+    /// Takes a node that is open already; the context of its file must not have been used yet.
+    ///
+    /// # Errors
+    /// [`OpenError`], which says whether it is no DRM node, or is another driver's.
+    pub fn from_fd(fd: OwnedFd) -> Result<Self, OpenError> {
+        Self::checked(fd, "the descriptor".to_owned())
+    }
+
+    fn checked(fd: OwnedFd, what: String) -> Result<Self, OpenError> {
+        let node = Self(fd);
+        let driver = match node.get_driver() {
+            Ok(driver) => driver.name().to_string_lossy().into_owned(),
+            Err(source) => return Err(OpenError::NotDrm { what, source }),
+        };
+        if driver != DRIVER_NAME {
+            return Err(OpenError::OtherDriver { what, driver });
+        }
+        Ok(node)
+    }
+}
+
+fn failed(ioctl: Ioctl) -> impl FnOnce(io::Error) -> NodeError {
+    move |source| NodeError { ioctl, source }
+}
+
+fn handle(bo_handle: u32, ioctl: Ioctl) -> Result<Handle, NodeError> {
+    drm::control::from_u32(bo_handle).ok_or_else(|| NodeError::new(ioctl, Errno::NOENT))
+}
+
+impl Node for DrmNode {
+    fn get_param(&self, param: Param) -> Result<u64, NodeError> {
+        virtgpu::get_param(self.as_fd(), param as u64).map_err(failed(Ioctl::GetParam))
+    }
+
+    fn get_caps(&self, capset_id: u32, version: u32, buffer: &mut [u8]) -> Result<(), NodeError> {
+        virtgpu::get_caps(self.as_fd(), capset_id, version, buffer).map_err(failed(Ioctl::GetCaps))
+    }
+
+    fn context_init(&self, context: &ContextInit<'_>) -> Result<(), NodeError> {
+        let named = !context.debug_name.is_empty() && matches!(self.get_param(Param::ExplicitDebugName), Ok(1));
+        let name = named.then_some(context.debug_name);
+        virtgpu::context_init(self.as_fd(), context.capset_id, context.num_rings, name).map_err(failed(Ioctl::ContextInit))
+    }
+
+    fn execbuffer(&self, submission: &Execbuffer<'_>) -> Result<(), NodeError> {
+        let Execbuffer { command, bo_handles, ring_idx } = *submission;
+        virtgpu::execbuffer(self.as_fd(), command, bo_handles, ring_idx).map_err(failed(Ioctl::Execbuffer))
+    }
+
+    fn resource_create(&self, resource: &ResourceCreate) -> Result<Handles, NodeError> {
+        let ResourceCreate { target, format, bind, width, height, size } = *resource;
+        let flat = virtgpu::ResourceCreate { depth: FLAT, array_size: FLAT, ..virtgpu::ResourceCreate::default() };
+        let mut argument = virtgpu::ResourceCreate { target, format, bind, width, height, size, ..flat };
+        virtgpu::resource_create(self.as_fd(), &mut argument).map_err(failed(Ioctl::ResourceCreate))?;
+        Ok(Handles { bo_handle: argument.bo_handle, resource_id: argument.res_handle })
+    }
+
+    fn resource_create_blob(&self, blob: &BlobCreate<'_>) -> Result<Handles, NodeError> {
+        let mut argument = virtgpu::ResourceCreateBlob {
+            blob_mem: blob.mem as u32,
+            blob_flags: blob.flags.bits(),
+            size: blob.size,
+            blob_id: blob.blob_id,
+            ..virtgpu::ResourceCreateBlob::default()
+        };
+        virtgpu::resource_create_blob(self.as_fd(), &mut argument, blob.command).map_err(failed(Ioctl::ResourceCreateBlob))?;
+        Ok(Handles { bo_handle: argument.bo_handle, resource_id: argument.res_handle })
+    }
+
+    fn resource_info(&self, bo_handle: u32) -> Result<ResourceInfo, NodeError> {
+        let mut argument = virtgpu::ResourceInfo { bo_handle, ..virtgpu::ResourceInfo::default() };
+        virtgpu::resource_info(self.as_fd(), &mut argument).map_err(failed(Ioctl::ResourceInfo))?;
+        let virtgpu::ResourceInfo { res_handle: resource_id, size, blob_mem, .. } = argument;
+        Ok(ResourceInfo { resource_id, size, blob_mem })
+    }
+
+    fn map(&self, bo_handle: u32) -> Result<u64, NodeError> {
+        let mut argument = virtgpu::Map { handle: bo_handle, ..virtgpu::Map::default() };
+        virtgpu::map(self.as_fd(), &mut argument).map_err(failed(Ioctl::Map))?;
+        Ok(argument.offset)
+    }
+
+    fn mmap(&self, offset: u64, length: u64) -> Result<Mmap, NodeError> {
+        Mmap::shared(self.as_fd(), offset, length, None).map_err(failed(Ioctl::Mmap))
+    }
+
+    fn transfer_to_host(&self, transfer: &Transfer) -> Result<(), NodeError> {
+        let Transfer { bo_handle, x, y, width: w, height: h, offset, stride } = *transfer;
+        let flat = virtgpu::TransferToHost { d: FLAT, ..virtgpu::TransferToHost::default() };
+        let mut argument = virtgpu::TransferToHost { bo_handle, x, y, w, h, offset, stride, ..flat };
+        virtgpu::transfer_to_host(self.as_fd(), &mut argument).map_err(failed(Ioctl::TransferToHost))
+    }
+
+    fn transfer_from_host(&self, transfer: &Transfer) -> Result<(), NodeError> {
+        let Transfer { bo_handle, x, y, width: w, height: h, offset, stride } = *transfer;
+        let flat = virtgpu::TransferFromHost { d: FLAT, ..virtgpu::TransferFromHost::default() };
+        let mut argument = virtgpu::TransferFromHost { bo_handle, x, y, w, h, offset, stride, ..flat };
+        virtgpu::transfer_from_host(self.as_fd(), &mut argument).map_err(failed(Ioctl::TransferFromHost))
+    }
+
+    fn wait(&self, bo_handle: u32) -> Result<(), NodeError> {
+        let mut argument = virtgpu::Wait { handle: bo_handle, flags: 0 };
+        virtgpu::wait(self.as_fd(), &mut argument).map_err(failed(Ioctl::Wait))
+    }
+
+    fn prime_handle_to_fd(&self, bo_handle: u32) -> Result<OwnedFd, NodeError> {
+        let handle = handle(bo_handle, Ioctl::PrimeHandleToFd)?;
+        self.buffer_to_prime_fd(handle, drm::CLOEXEC | drm::RDWR).map_err(failed(Ioctl::PrimeHandleToFd))
+    }
+
+    fn prime_fd_to_handle(&self, fd: BorrowedFd<'_>) -> Result<u32, NodeError> {
+        self.prime_fd_to_buffer(fd).map(u32::from).map_err(failed(Ioctl::PrimeFdToHandle))
+    }
+
+    fn gem_close(&self, bo_handle: u32) -> Result<(), NodeError> {
+        self.close_buffer(handle(bo_handle, Ioctl::GemClose)?).map_err(failed(Ioctl::GemClose))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_drm_node_is_named() {
+        let error = DrmNode::open(Path::new("/dev/null")).unwrap_err();
+        assert!(error.to_string().starts_with("/dev/null is no DRM node"), "{error}");
+        assert!(matches!(DrmNode::open(Path::new("/nonexistent")), Err(OpenError::Open { .. })));
+        let file = tempfile::tempfile().unwrap();
+        assert!(matches!(DrmNode::from_fd(file.into()), Err(OpenError::NotDrm { .. })));
+    }
+}
