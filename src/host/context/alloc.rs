@@ -273,3 +273,6 @@ fn describe(bytes: &[u8], services: &Services<'_>) -> Result<Outcome, Failure> {
     let map_info = resource.image.as_ref().map_or(0, |image| image.map_info());
     Ok(Outcome::Answer(Answer { layout: resource.layout, backing: Some(resource.made_of), map_info }))
 }
+
+#[cfg(test)]
+mod tests;
