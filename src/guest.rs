@@ -1,16 +1,20 @@
 //! The guest library: a [`Device`] on a virtio-gpu [`Node`] gives [`BufferObject`]s.
 
-pub mod backend;
+mod backend;
 mod buffer;
 mod device;
 mod error;
 mod handles;
 mod mapping;
 pub mod node;
+mod options;
+mod shared;
+mod verdict;
 
-pub use backend::{BackendKind, Verdict};
 pub use buffer::BufferObject;
-pub use device::{Device, DeviceOptions};
+pub use device::Device;
 pub use error::Error;
 pub use mapping::{Access, Mapping};
 pub use node::{Node, NodeError};
+pub use options::DeviceOptions;
+pub use verdict::{BackendKind, Verdict};

@@ -4,6 +4,7 @@
 //! ([`GuestMemory`]) and the host-visible window ([`Window`]). Parameters become memory in a [`Resolver`].
 
 mod backing;
+mod config;
 mod context;
 mod control;
 mod device;
@@ -17,7 +18,8 @@ mod resource;
 mod transfer;
 mod window;
 
-pub use device::{Device, DeviceConfig, DeviceError, Stats};
+pub use config::DeviceConfig;
+pub use device::{Device, DeviceError, Stats};
 pub use error::CommandError;
 pub use guest_memory::{GuestMemory, OutsideGuestMemory};
 pub use picture::Picture;

@@ -2,59 +2,14 @@
 
 mod alloc;
 
-use super::Error;
-use super::device::DeviceOptions;
+use super::error::Error;
 use super::handles::{Handle, HandleTable};
 use super::node::{Node, Param};
+use super::options::DeviceOptions;
+use super::verdict::{BackendKind, Verdict};
 use crate::wire::alloc as wire;
 use crate::{BufferRequest, Layout, Offer};
-use std::fmt;
 use std::sync::Arc;
-
-/// The dialects of hosts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BackendKind {
-    /// This project's own protocol.
-    Alloc,
-    /// rutabaga's and crosvm's cross-domain contexts.
-    CrossDomain,
-    /// virglrenderer's resources.
-    Virgl,
-    /// Hosts with a 2D device.
-    Dumb,
-}
-
-impl BackendKind {
-    /// All of them, the best first.
-    pub const ALL: [Self; 4] = [Self::Alloc, Self::CrossDomain, Self::Virgl, Self::Dumb];
-
-    /// Its name, for lists and options.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Alloc => "alloc",
-            Self::CrossDomain => "cross-domain",
-            Self::Virgl => "virgl",
-            Self::Dumb => "dumb",
-        }
-    }
-}
-
-/// Why a backend was chosen or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// The backend.
-    pub kind: BackendKind,
-    /// Whether it serves the node.
-    pub chosen: bool,
-    /// What the host offers or lacks.
-    pub reason: String,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind.name(), self.reason)
-    }
-}
 
 /// A blob that a backend made.
 pub(super) struct Blob {

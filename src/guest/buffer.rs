@@ -1,9 +1,9 @@
 //! [`BufferObject`]: a buffer, as a handle of the open file and a layout.
 
-use super::Error;
 use super::backend::Blob;
-use super::device::Shared;
+use super::error::Error;
 use super::mapping::{Access, Mapping};
+use super::shared::Shared;
 use crate::Layout;
 use crate::layout::Region;
 use crate::sys::mmap::Mmap;
@@ -16,11 +16,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone)]
 pub struct BufferObject(Arc<Inner>);
 
-pub(super) struct Inner {
+struct Inner {
     /// Made at the first map, kept: later ones cost no call. Each buffer has its own lock.
     mapped: Mutex<Option<Arc<Mmap>>>,
     blob: Blob,
-    pub(super) layout: Layout,
+    layout: Layout,
     shared: Arc<Shared>,
 }
 
@@ -74,7 +74,7 @@ impl BufferObject {
             return Err(Error::Region { x, y, width, height, buffer_width, buffer_height });
         }
         let map = self.0.mmap()?;
-        Ok(Mapping::new(self.0.clone(), map, region, access))
+        Ok(Mapping::new(map, self.0.layout, region, access, self.0.clone()))
     }
 }
 

@@ -1,10 +1,13 @@
 //! [`Device`]: a node with the backend that serves it.
 
-use super::Error;
-use super::backend::{self, Backend, Blob, Verdict};
+use super::backend::{self, Blob};
 use super::buffer::BufferObject;
+use super::error::Error;
 use super::handles::{Handle, HandleTable};
 use super::node::Node;
+use super::options::DeviceOptions;
+use super::shared::Shared;
+use super::verdict::Verdict;
 use crate::wire::alloc as wire;
 use crate::{BufferRequest, Format, Layout, Modifier, Offer, Unsupported, Usage};
 use std::os::fd::BorrowedFd;
@@ -12,21 +15,6 @@ use std::sync::Arc;
 
 /// The most buffers of one call.
 const MAX_COUNT: usize = 1024;
-
-/// How a device is opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceOptions {
-    /// The id under which the host offers the allocation capset.
-    pub capset_id: u32,
-    /// What the host calls the context in its lists.
-    pub name: String,
-}
-
-impl Default for DeviceOptions {
-    fn default() -> Self {
-        Self { capset_id: wire::CAPSET_ID, name: "virgbm".to_owned() }
-    }
-}
 
 /// A virtio-gpu device that allocates. Cloning it gives another name for the same; threads may use it at once.
 ///
@@ -49,15 +37,6 @@ impl Default for DeviceOptions {
 /// ```
 #[derive(Clone)]
 pub struct Device(Arc<Shared>);
-
-/// What a device and its buffers share.
-pub(super) struct Shared {
-    // The backend closes its reply ring, the table its handles, and only then the node goes: fields drop in this order.
-    backend: Box<dyn Backend>,
-    handles: Arc<HandleTable>,
-    pub(super) node: Arc<dyn Node>,
-    verdicts: Vec<Verdict>,
-}
 
 impl Device {
     /// Opens a node with default options.

@@ -1,7 +1,7 @@
 //! [`Error`]: why the guest library could not do what was asked.
 
-use super::backend::Verdict;
 use super::node::NodeError;
+use super::verdict::Verdict;
 use crate::wire::alloc::{Opcode, Status};
 use crate::{Layout, LayoutError, OfferError, RequestError, Unsupported};
 use thiserror::Error;

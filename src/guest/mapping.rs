@@ -1,10 +1,10 @@
 //! [`Mapping`]: a CPU view of a region of a buffer.
 
-use super::Error;
-use super::buffer::Inner;
+use super::error::Error;
 use crate::Layout;
 use crate::layout::{PlaneRegion, Region};
 use crate::sys::mmap::Mmap;
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -24,19 +24,27 @@ bitflags::bitflags! {
 /// It keeps the buffer and the device alive.
 pub struct Mapping {
     map: Arc<Mmap>,
+    layout: Layout,
     region: Region,
     access: Access,
-    buffer: Arc<Inner>,
+    /// The buffer, which must not be freed under it.
+    _buffer: Arc<dyn Any + Send + Sync>,
 }
 
 impl Mapping {
-    pub(super) fn new(buffer: Arc<Inner>, map: Arc<Mmap>, region: Region, access: Access) -> Self {
-        Self { map, region, access, buffer }
+    pub(super) fn new(
+        map: Arc<Mmap>,
+        layout: Layout,
+        region: Region,
+        access: Access,
+        buffer: Arc<dyn Any + Send + Sync>,
+    ) -> Self {
+        Self { map, layout, region, access, _buffer: buffer }
     }
 
     /// The buffer's layout: strides and offsets of the mapping are the same.
     pub fn layout(&self) -> &Layout {
-        &self.buffer.layout
+        &self.layout
     }
 
     /// The region.
@@ -51,7 +59,7 @@ impl Mapping {
 
     /// How long a row of the region is in a plane, and how many there are; `None` where there is no such plane.
     pub fn plane(&self, plane: usize) -> Option<PlaneRegion> {
-        self.buffer.layout.plane_region(plane, self.region)
+        self.layout.plane_region(plane, self.region)
     }
 
     /// Copies a row of the region out of a plane; `row` counts the plane's rows from the top of the region, and `buffer` may be

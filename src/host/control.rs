@@ -1,9 +1,9 @@
 //! The control queue's commands, but for those that touch the window: one function a command.
 
 use super::backing::Backing;
+use super::config::DeviceConfig;
 use super::context::alloc::{AllocContext, Answer, ClaimAnswer};
 use super::context::{BlobClaim, Context, Host, Protocol};
-use super::device::DeviceConfig;
 use super::object::Object;
 use super::quota::{Account, Amount, Charge};
 use super::resolver::{Parameters, Resolvers};

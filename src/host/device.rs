@@ -1,14 +1,15 @@
 //! [`Device`]: the command processor of one virtio-gpu device.
 
+use super::config::DeviceConfig;
 use super::context::Context;
 use super::control::{self, Request, State};
-use super::quota::{Account, Amount, Quota};
+use super::quota::{Account, Amount};
 use super::resolver::{Image, Resolver, Resolvers};
 use super::resource::{Resource, ResourceInfo};
 use super::window::Window;
 use super::{CommandError, Export, GuestMemory, Picture};
 use crate::Offer;
-use crate::wire::alloc::{self, Capabilities};
+use crate::wire::alloc::Capabilities;
 use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, Reply, feature};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,23 +19,6 @@ use zerocopy::IntoBytes;
 
 /// What the window's offsets and lengths are multiples of.
 const WINDOW_PAGE_BYTES: u64 = 4096;
-
-/// How a device is set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeviceConfig {
-    /// The id under which the allocation capset is offered: 1 to 31, and none that is already a standard.
-    pub capset_id: u32,
-    /// What blob sizes are rounded up to, in bytes: a power of two, 4096 or more.
-    pub blob_alignment: u32,
-    /// Its limits.
-    pub quota: Quota,
-}
-
-impl Default for DeviceConfig {
-    fn default() -> Self {
-        Self { capset_id: alloc::CAPSET_ID, blob_alignment: 4096, quota: Quota::default() }
-    }
-}
 
 /// A device that can't be set up.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

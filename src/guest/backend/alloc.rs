@@ -7,10 +7,10 @@ mod layouts;
 mod replies;
 
 use super::{Backend, Blob};
-use crate::guest::Error;
-use crate::guest::device::DeviceOptions;
+use crate::guest::error::Error;
 use crate::guest::handles::HandleTable;
 use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, ContextInit, Execbuffer, Node};
+use crate::guest::options::DeviceOptions;
 use crate::wire::alloc::{self as wire, Capabilities, Opcode, Stream};
 use crate::{BufferRequest, Layout, LayoutError, Offer, Usage};
 use layouts::LayoutCache;

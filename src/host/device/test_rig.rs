@@ -1,8 +1,9 @@
 //! What the host's tests stand on: pages as guest memory, a window that remembers, and a guest that speaks in bytes.
 
 use super::*;
+use crate::host::Quota;
 use crate::host::{MemoryResolver, OutsideGuestMemory};
-use crate::wire::alloc::{Opcode, Reply as SlotReply, Stream};
+use crate::wire::alloc::{self, Opcode, Reply as SlotReply, Stream};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicBool;
 use zerocopy::{FromBytes, Immutable};

@@ -1,6 +1,6 @@
 use super::test_rig::*;
 use super::*;
-use crate::host::MemoryResolver;
+use crate::host::{MemoryResolver, Quota};
 use crate::wire::virtio_gpu as wire;
 use zerocopy::FromBytes;
 

@@ -1,6 +1,6 @@
 //! Layouts that the host was asked for: each question once, also when many threads ask it at the same time.
 
-use crate::guest::Error;
+use crate::guest::error::Error;
 use crate::{BufferRequest, Layout};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

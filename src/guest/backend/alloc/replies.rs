@@ -1,6 +1,6 @@
 //! The reply ring: slots in a guest blob, where the host writes what stock kernels lose.
 
-use crate::guest::Error;
+use crate::guest::error::Error;
 use crate::guest::handles::{Handle, HandleTable};
 use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, Execbuffer, Node};
 use crate::sys::mmap::Mmap;
