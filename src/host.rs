@@ -15,6 +15,8 @@ mod picture;
 mod quota;
 pub mod resolver;
 mod resource;
+#[cfg(any(test, feature = "test-utils"))]
+pub mod test_rig;
 mod transfer;
 mod window;
 

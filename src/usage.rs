@@ -244,7 +244,8 @@ mod tests {
             for row in ROWS {
                 let nibble = dialect == Dialect::Android && Usage::CPU.contains(row.usage);
                 let field = row.field(dialect);
-                if !nibble && !(dialect == Dialect::Virgl && row.usage == Usage::PROTECTED) {
+                let protected = dialect == Dialect::Virgl && row.usage == Usage::PROTECTED;
+                if !nibble && !protected {
                     assert_eq!(seen & field.mask, 0, "{:?} in {dialect:?}", row.usage);
                     seen |= field.mask;
                 }

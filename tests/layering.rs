@@ -123,29 +123,20 @@ fn arrows() -> BTreeMap<Module, BTreeSet<Module>> {
 
 /// The layer of a module: which others it may stand on, besides its own.
 fn may_use(module: &Module) -> &'static [&'static str] {
-    const GROUND: &[&str] = &["format", "modifier", "usage", "wire"];
-    const REQUEST: &[&str] = &["format", "modifier", "usage", "wire"];
-    const LAYOUT: &[&str] = &["format", "modifier", "usage", "wire", "request"];
-    const OFFER: &[&str] = &["format", "modifier", "usage", "wire", "request", "layout", "support"];
-    const PIXEL: &[&str] = &["format", "layout"];
-    const SIDE: &[&str] = &["format", "modifier", "usage", "wire", "sys", "request", "layout", "support", "offer"];
-    const HOST: &[&str] = &["format", "modifier", "usage", "wire", "sys", "request", "layout", "support", "offer", "pixel"];
+    // From the ground up: a layer stands on those before it.
+    const HOUSE: &[&str] = &["format", "modifier", "usage", "wire", "sys", "request", "support", "layout", "offer", "pixel"];
     const LOOPBACK: &[&str] = &["wire", "sys", "host", "guest"];
+    let below = |count: usize| &HOUSE[..count];
     match module.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["format" | "modifier" | "usage" | "wire" | "sys", ..] => GROUND,
-        ["request", ..] => REQUEST,
-        ["layout" | "support", ..] => {
-            if module[0] == "layout" {
-                LAYOUT
-            } else {
-                OFFER
-            }
-        }
-        ["offer", ..] => OFFER,
-        ["pixel", ..] => PIXEL,
+        ["format" | "modifier" | "usage" | "wire" | "sys", ..] => below(4),
+        ["request", ..] => below(4),
+        ["support", ..] => &["format", "modifier", "usage", "request", "layout"],
+        ["layout", ..] => below(6),
+        ["offer", ..] => below(8),
+        ["pixel", ..] => below(8),
         ["guest", "node", "loopback", ..] => LOOPBACK,
-        ["guest", ..] => SIDE,
-        ["host", ..] => HOST,
+        ["guest", ..] => below(9),
+        ["host", ..] => below(10),
         _ => panic!("{} has no place in the house", module.join("::")),
     }
 }
@@ -166,7 +157,8 @@ fn only_the_loopback_knows_both_sides() {
         let knows =
             |side: &str| module[0] == side || targets.iter().any(|target| target.first().is_some_and(|head| head == side));
         if knows("guest") && knows("host") {
-            assert_eq!(module[..3], ["guest", "node", "loopback"], "{}", module.join("::"));
+            let loopback = ["guest", "node", "loopback"].map(str::to_owned);
+            assert!(module.starts_with(&loopback), "{} knows both sides", module.join("::"));
         }
     }
 }

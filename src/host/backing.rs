@@ -109,7 +109,7 @@ impl Backing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::device::test_rig::Pages;
+    use crate::host::test_rig::Pages;
 
     fn backing(entries: &[MemEntry], needed_bytes: u64, pages: &Pages) -> Result<Backing, CommandError> {
         let account = Account::device(Amount { bytes: 1000, objects: 0, fds: 0 });

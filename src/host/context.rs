@@ -9,7 +9,7 @@ use super::resolver::Resolvers;
 use super::resource::Resources;
 use super::{CommandError, GuestMemory};
 use alloc::{AllocContext, ClaimAnswer};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The protocol that a context speaks.
@@ -24,7 +24,7 @@ pub(super) struct Context {
     pub capset_id: u32,
     pub protocol: Protocol,
     pub account: Arc<Account>,
-    pub attached: HashSet<u32>,
+    pub attached: BTreeSet<u32>,
 }
 
 /// What the device lends a context while it works.
@@ -38,7 +38,7 @@ pub(super) struct Host<'a> {
 /// What the commands of a context reach, apart from its own objects.
 pub(super) struct Services<'a> {
     host: Host<'a>,
-    attached: &'a HashSet<u32>,
+    attached: &'a BTreeSet<u32>,
     account: &'a Arc<Account>,
 }
 

@@ -14,7 +14,7 @@ use crate::layout::Region;
 use crate::wire::alloc::{self, Status, split_body, split_list};
 use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, MemEntry, Reply};
 use crate::{Alignment, BufferRequest, Format, Layout, Usage};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 use zerocopy::{FromBytes, IntoBytes};
@@ -61,7 +61,7 @@ pub(super) struct State {
     pub config: DeviceConfig,
     pub capset: Vec<u8>,
     pub resolvers: Resolvers,
-    pub contexts: HashMap<u32, Context>,
+    pub contexts: BTreeMap<u32, Context>,
     pub resources: Resources,
     /// The window's taken ranges: length by offset.
     pub windowed: BTreeMap<u64, u64>,
@@ -147,7 +147,7 @@ impl State {
             capset_id,
             protocol,
             account: Account::context(self.config.quota.context, &self.account),
-            attached: HashSet::new(),
+            attached: BTreeSet::new(),
         };
         log::debug!("context {id} ({}) with capset {capset_id}", context.name);
         self.contexts.insert(id, context);

@@ -11,7 +11,7 @@ use super::{CommandError, Export, GuestMemory, Picture};
 use crate::Offer;
 use crate::wire::alloc::Capabilities;
 use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, Reply, feature};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
@@ -97,8 +97,8 @@ impl Device {
             config,
             capset: offer.encode(),
             resolvers,
-            contexts: HashMap::new(),
-            resources: HashMap::new(),
+            contexts: BTreeMap::new(),
+            resources: BTreeMap::new(),
             windowed: BTreeMap::new(),
             attachments: 0,
             account: Account::device(config.quota.device),
@@ -186,9 +186,7 @@ impl Device {
     /// Every resource, by number.
     pub fn resources(&self) -> Vec<ResourceInfo> {
         let state = self.lock();
-        let mut list: Vec<_> = state.resources.iter().map(|(id, resource)| resource.describe(*id)).collect();
-        list.sort_by_key(|resource| resource.id);
-        list
+        state.resources.iter().map(|(id, resource)| resource.describe(*id)).collect()
     }
 
     /// The bytes of a resource as the host sees them: from its image, or from the guest's pages in place.
@@ -321,7 +319,5 @@ impl State {
     }
 }
 
-#[cfg(test)]
-pub(super) mod test_rig;
 #[cfg(test)]
 mod tests;

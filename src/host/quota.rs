@@ -1,6 +1,6 @@
 //! Quotas: what a context and the whole device may hold, and the charges that give back what they took when they are dropped.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 
 /// What something costs the host.
@@ -70,7 +70,7 @@ pub(super) struct QuotaExceeded {
     limit: Amount,
 }
 
-/// A running total with a limit, inside another where it has a parent.
+/// A running total with a limit: the device's, or a context's inside it.
 #[derive(Debug)]
 pub(super) struct Account {
     whose: &'static str,
@@ -89,33 +89,55 @@ impl Account {
     }
 
     pub fn used(&self) -> Amount {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.lock()
     }
 
     /// Takes an amount here and in every parent, or nowhere.
     pub fn charge(self: &Arc<Self>, amount: Amount) -> Result<Charge, QuotaExceeded> {
-        let parent = self.parent.as_ref().map(|parent| parent.charge(amount)).transpose()?;
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(parent) = &self.parent {
+            parent.take(amount)?;
+        }
+        if let Err(error) = self.take(amount) {
+            if let Some(parent) = &self.parent {
+                parent.give_back(amount);
+            }
+            return Err(error);
+        }
+        Ok(Charge { account: self.clone(), amount })
+    }
+
+    fn take(&self, amount: Amount) -> Result<(), QuotaExceeded> {
+        let mut used = self.lock();
         let Some(sum) = used.checked_add(amount).filter(|sum| sum.fits(self.limit)) else {
             return Err(QuotaExceeded { whose: self.whose, asked: amount, used: *used, limit: self.limit });
         };
         *used = sum;
-        Ok(Charge { account: self.clone(), amount, _parent: parent.map(Box::new) })
+        Ok(())
+    }
+
+    fn give_back(&self, amount: Amount) {
+        let mut used = self.lock();
+        *used = used.saturating_sub(amount);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Amount> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// An amount taken from an account until this is dropped.
+/// An amount taken from an account and its parent until this is dropped.
 #[derive(Debug)]
 pub(super) struct Charge {
     account: Arc<Account>,
     amount: Amount,
-    _parent: Option<Box<Charge>>,
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        let mut used = self.account.used.lock().unwrap_or_else(PoisonError::into_inner);
-        *used = used.saturating_sub(self.amount);
+        self.account.give_back(self.amount);
+        if let Some(parent) = &self.account.parent {
+            parent.give_back(self.amount);
+        }
     }
 }
 

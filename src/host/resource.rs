@@ -6,7 +6,7 @@ use super::resolver::Image;
 use super::{CommandError, GuestMemory};
 use crate::Layout;
 use crate::wire::alloc as wire;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -117,8 +117,8 @@ pub struct ResourceInfo {
     pub age: Duration,
 }
 
-/// All resources by number.
-pub(super) type Resources = HashMap<u32, Resource>;
+/// All resources by number. Ordered, here and in the other tables by a guest's numbers: hashing costs more at their sizes.
+pub(super) type Resources = BTreeMap<u32, Resource>;
 
 /// Finds a resource or says that there is none.
 pub(super) fn find(resources: &mut Resources, id: u32) -> Result<&mut Resource, CommandError> {

@@ -308,7 +308,12 @@ impl Node for Loopback {
         let guest = blob.mem == BlobMem::Guest;
         let unwanted = guest && (blob.blob_id != 0 || !blob.command.is_empty());
         let known = BlobFlags::all().contains(blob.flags);
-        if !self.driver.has(feature::RESOURCE_BLOB) || unwanted || !known || blob.command.len() % 4 != 0 || blob.size == 0 {
+        if !self.driver.has(feature::RESOURCE_BLOB)
+            || unwanted
+            || !known
+            || !blob.command.len().is_multiple_of(4)
+            || blob.size == 0
+        {
             return Err(fail(Errno::INVAL));
         }
         let size = blob.size.checked_next_multiple_of(PAGE_BYTES).filter(|size| *size < 1 << MMAP_OFFSET_SHIFT);

@@ -11,8 +11,8 @@ use crate::host::resource::{ResourceKind, printable};
 use crate::wire::alloc::{self as wire, Capabilities, Frame, Opcode, Status, split_body, split_list};
 use crate::{BufferRequest, Layout};
 use reply::{Failure, Ring};
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use zerocopy::little_endian::{U32, U64};
 
 pub(in crate::host) use reply::{Answer, ClaimAnswer};
@@ -23,7 +23,7 @@ const LARGEST_GUEST_PAGE: u64 = 64 * 1024;
 /// What one context of the allocation capset has.
 #[derive(Default)]
 pub(in crate::host) struct AllocContext {
-    objects: HashMap<u64, Object>,
+    objects: BTreeMap<u64, Object>,
     ring: Option<Ring>,
 }
 

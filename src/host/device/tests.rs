@@ -1,5 +1,5 @@
-use super::test_rig::*;
 use super::*;
+use crate::host::test_rig::*;
 use crate::host::{MemoryResolver, Quota};
 use crate::wire::virtio_gpu as wire;
 use zerocopy::FromBytes;

@@ -9,7 +9,7 @@ use crate::sys::{dmabuf, memfd, mmap::Mmap, udmabuf::Udmabuf};
 use crate::wire::alloc::{Backing, Capabilities};
 use crate::wire::virtio_gpu::MAP_CACHE_CACHED;
 use crate::{Alignment, BufferRequest, ComponentKind, Extent, Format, FormatClass, FormatInfo, Layout, Modifier, Support, Usage};
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -156,37 +156,29 @@ impl Resolver for MemoryResolver {
     }
 }
 
-/// Memfds that no blob uses, zeroed, by size.
+/// Memfds that no blob uses, zeroed, with their sizes, the longest unused first.
 #[derive(Debug, Default)]
-struct Pool(Mutex<Free>);
-
-#[derive(Debug, Default)]
-struct Free {
-    by_size: HashMap<u64, Vec<OwnedFd>>,
-    count: usize,
-}
+struct Pool(Mutex<VecDeque<(u64, OwnedFd)>>);
 
 impl Pool {
     fn take(&self, bytes: u64) -> io::Result<OwnedFd> {
         let kept = {
             let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let kept = free.by_size.get_mut(&bytes).and_then(Vec::pop);
-            free.count -= usize::from(kept.is_some());
-            kept
+            // The latest first: its pages are the likeliest to be in the caches.
+            let place = free.iter().rposition(|(size, _)| *size == bytes);
+            place.and_then(|place| free.remove(place))
         };
-        kept.map_or_else(|| memfd::sealed(bytes), Ok)
+        kept.map_or_else(|| memfd::sealed(bytes), |(_, fd)| Ok(fd))
     }
 
     fn keep(&self, bytes: u64, fd: OwnedFd) {
-        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if free.count < POOL_FDS {
-            free.by_size.entry(bytes).or_default().push(fd);
-            free.count += 1;
-        } else if free.by_size.len() > 1 {
-            // Sizes that are not asked for any more must not hold the places of those that are.
-            free.by_size.clear();
-            free.count = 0;
-        }
+        let evicted = {
+            let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            free.push_back((bytes, fd));
+            if free.len() > POOL_FDS { free.pop_front() } else { None }
+        };
+        // Closed without the lock, which other threads want.
+        drop(evicted);
     }
 }
 
@@ -305,14 +297,17 @@ mod tests {
     }
 
     #[test]
-    fn the_pool_keeps_a_bounded_number_of_descriptors() {
+    fn the_pool_keeps_a_bounded_number_of_descriptors_and_lets_the_oldest_go() {
         let resolver = MemoryResolver::without_udmabuf();
+        let sizes = || resolver.pool.0.lock().unwrap().iter().map(|(size, _)| *size).collect::<Vec<_>>();
         let images: Vec<_> = (0..POOL_FDS * 2).map(|_| allocate(&resolver, 4096)).collect();
         drop(images);
-        assert_eq!(resolver.pool.0.lock().unwrap().count, POOL_FDS);
+        assert_eq!(sizes(), [4096; POOL_FDS]);
         drop(allocate(&resolver, 8192));
-        drop(allocate(&resolver, 8192));
-        assert!(resolver.pool.0.lock().unwrap().count <= POOL_FDS);
+        assert_eq!((sizes().len(), sizes().last()), (POOL_FDS, Some(&8192)));
+        let taken = allocate(&resolver, 8192);
+        assert_eq!(sizes(), [4096; POOL_FDS - 1]);
+        drop(taken);
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn next_frame(bytes: &[u8], at: usize) -> Result<Option<Frame<'_>>, StreamError>
     let (header, _) = Header::read_from_prefix(rest).map_err(|_| truncated)?;
     let size = header.size.get();
     let wrong = StreamError::Size { at, size, left: rest.len() };
-    if size % 8 != 0 {
+    if !size.is_multiple_of(8) {
         return Err(wrong);
     }
     let body = rest.get(size_of::<Header>()..size as usize).ok_or(wrong)?;

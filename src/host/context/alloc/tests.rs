@@ -1,9 +1,9 @@
 //! The protocol's commands, good and bad, as bytes.
 
 use crate::host::GuestMemory;
-use crate::host::device::test_rig::*;
 use crate::host::quota::{Amount, Quota};
 use crate::host::resolver::memory::MemoryResolver;
+use crate::host::test_rig::*;
 use crate::wire::alloc::{self as wire, FLAG_REPLY_AT_CLAIM, NO_REPLY, Opcode, STATUS_PENDING, Status, Stream};
 use crate::wire::virtio_gpu::{self as virtio, BLOB_FLAG_USE_MAPPABLE, Command, Reply};
 use crate::{Alignment, BufferRequest, Format, Layout, Modifier, Usage};

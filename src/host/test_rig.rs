@@ -1,17 +1,22 @@
-//! What the host's tests stand on: pages as guest memory, a window that remembers, and a guest that speaks in bytes.
+//! What tests, benchmarks and fuzz targets of the host stand on: pages as guest memory, a window that remembers, and a guest that
+//! speaks in bytes. It panics where a test should fail.
 
-use super::*;
-use crate::host::Quota;
-use crate::host::{MemoryResolver, OutsideGuestMemory};
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use super::{Device, DeviceConfig, GuestMemory, MemoryResolver, OutsideGuestMemory, Quota, Resolver, Window};
 use crate::wire::alloc::{self, Opcode, Reply as SlotReply, Stream};
+use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, Reply};
+use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::AtomicBool;
-use zerocopy::{FromBytes, Immutable};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Guest memory that starts at address 0.
 pub struct Pages(Mutex<Vec<u8>>);
 
 impl Pages {
+    /// Zeroes.
     pub fn new(bytes: usize) -> Self {
         Self(Mutex::new(vec![0; bytes]))
     }
@@ -50,7 +55,9 @@ impl GuestMemory for Pages {
 /// A window that remembers what is mapped, and refuses when told to.
 #[derive(Default)]
 pub struct Shelf {
+    /// Length by offset.
     pub mapped: Mutex<BTreeMap<u64, u64>>,
+    /// Whether the next map fails.
     pub refuse: AtomicBool,
 }
 
@@ -73,15 +80,25 @@ impl Window for Shelf {
     }
 }
 
+/// How much memory a [`Guest`] has.
 pub const MEMORY_BYTES: usize = 1 << 20;
+/// The resource of its reply ring.
 pub const RING: u32 = 1;
+/// The slots of the ring.
 pub const SLOTS: u32 = 8;
 
 /// A guest with one context of the allocation capset, number 1, and its reply ring in resource 1 at address 0.
+#[allow(missing_docs)]
 pub struct Guest {
     pub device: Device,
     pub window: Arc<Shelf>,
     pub pages: Arc<Pages>,
+}
+
+impl Default for Guest {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Guest {
@@ -93,6 +110,7 @@ impl Guest {
         Self { device, window, pages }
     }
 
+    /// A device with these limits, the context and the ring.
     pub fn with_quota(quota: Quota) -> Self {
         let guest = Self::bare(quota, vec![Box::new(MemoryResolver::without_udmabuf())]);
         guest.create_context(1, alloc::CAPSET_ID);
@@ -105,6 +123,7 @@ impl Guest {
         guest
     }
 
+    /// A device with default limits, the context and the ring.
     pub fn new() -> Self {
         Self::with_quota(Quota::default())
     }
@@ -117,24 +136,29 @@ impl Guest {
         (header, body.to_vec())
     }
 
+    /// Sends a command and gives the kind of its answer.
     pub fn command<T: IntoBytes + Immutable>(&self, command: Command, ctx_id: u32, body: T, rest: &[u8]) -> Reply {
         let (header, _) = self.send(CtrlHdr::command(command, ctx_id), &[body.as_bytes(), rest]);
         Reply::from_number(header.ctype.get()).unwrap()
     }
 
+    /// CTX_CREATE, which must work.
     pub fn create_context(&self, id: u32, capset_id: u32) {
         let body = wire::CtxCreate { context_init: capset_id.into(), ..wire::CtxCreate::default() };
         assert_eq!(self.command(Command::CtxCreate, id, body, &[]), Reply::OkNoData);
     }
 
+    /// A command whose body is a resource's number.
     pub fn on_resource(&self, command: Command, ctx_id: u32, id: u32) -> Reply {
         self.command(command, ctx_id, wire::ResourceId { resource_id: id.into(), ..wire::ResourceId::default() }, &[])
     }
 
+    /// CTX_ATTACH_RESOURCE, which must work.
     pub fn attach(&self, ctx_id: u32, id: u32) {
         assert_eq!(self.on_resource(Command::CtxAttachResource, ctx_id, id), Reply::OkNoData);
     }
 
+    /// A guest blob of one run of pages, which must work.
     pub fn guest_blob(&self, id: u32, address: u64, bytes: u32) {
         let body = wire::ResourceCreateBlob {
             resource_id: id.into(),
@@ -147,6 +171,7 @@ impl Guest {
         assert_eq!(self.command(Command::ResourceCreateBlob, 0, body, entry.as_bytes()), Reply::OkNoData);
     }
 
+    /// SUBMIT_3D.
     pub fn submit(&self, ctx_id: u32, stream: &[u8]) -> Reply {
         let body = wire::Submit3d { size: (stream.len() as u32).into(), ..wire::Submit3d::default() };
         self.command(Command::Submit3d, ctx_id, body, stream)
@@ -161,12 +186,14 @@ impl Guest {
         self.slot(0).status.get()
     }
 
+    /// What is in a reply slot.
     pub fn slot(&self, index: u32) -> SlotReply {
         let mut bytes = [0; size_of::<SlotReply>()];
         self.pages.read(u64::from(index) * 256, &mut bytes).unwrap();
         SlotReply::read_from_bytes(&bytes).unwrap()
     }
 
+    /// A blob of host memory that context 1 claims.
     pub fn host_blob(&self, id: u32, blob_id: u64, size: u64, blob_flags: u32) -> Reply {
         let body = wire::ResourceCreateBlob {
             resource_id: id.into(),
@@ -179,6 +206,7 @@ impl Guest {
         self.command(Command::ResourceCreateBlob, 1, body, &[])
     }
 
+    /// RESOURCE_MAP_BLOB.
     pub fn map(&self, id: u32, offset: u64) -> Reply {
         let body = wire::MapBlob { resource_id: id.into(), offset: offset.into(), ..wire::MapBlob::default() };
         self.command(Command::ResourceMapBlob, 0, body, &[])

@@ -1,0 +1,36 @@
+//! Sequences of control-queue commands: whatever a guest sends, every command is answered, and a reset leaves nothing.
+//!
+//! The input is commands one after the other, each behind its length in two bytes, little-endian.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use virgbm::host::test_rig::Guest;
+use virgbm::host::{Amount, Quota};
+
+/// Small enough that the fuzzer meets the limits, and that the machine does not.
+const QUOTA: Quota = Quota {
+    context: Amount { bytes: 8 << 20, objects: 16, fds: 16 },
+    device: Amount { bytes: 16 << 20, objects: 32, fds: 32 },
+    contexts: 4,
+    attachments: 16,
+    mappings: 4,
+};
+
+fuzz_target!(|input: &[u8]| {
+    let guest = Guest::with_quota(QUOTA);
+    let mut reply = Vec::new();
+    let mut rest = input;
+    while let Some((length, behind)) = rest.split_first_chunk::<2>() {
+        let length = usize::from(u16::from_le_bytes(*length)).min(behind.len());
+        let (command, behind) = behind.split_at(length);
+        guest.device.execute(command, &mut reply);
+        assert!(reply.len() >= 24, "every command is answered");
+        rest = behind;
+    }
+    let held = guest.device.stats().held;
+    assert!(held.bytes <= QUOTA.device.bytes && held.objects <= QUOTA.device.objects, "the quota holds");
+    guest.device.reset();
+    assert_eq!(guest.device.stats().held, Amount::default(), "a reset leaves nothing");
+    assert!(guest.window.mapped.lock().unwrap().is_empty(), "nor anything in the window");
+});
