@@ -25,3 +25,8 @@ pub use offer::{Offer, OfferError};
 pub use request::{BufferRequest, RequestError};
 pub use support::{Extent, Support, SupportTable, Unsupported};
 pub use usage::Usage;
+
+/// The README's examples are compiled with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -52,6 +52,21 @@ fn nothing_is_left_behind() {
         drop(device.create(&request(1)).unwrap());
         assert!(host.stats().held.objects <= held.objects + 2, "{:?} after {held:?}", host.stats().held);
 
+        // Refusals of every kind, each at its own stage, leave nothing either.
+        let (held, descriptors) = (host.stats().held, open_descriptors());
+        let huge = BufferRequest::new(Format::XRGB8888, 65_535, 65_535, Usage::CPU_READ_RARELY);
+        let large = BufferRequest::new(Format::XRGB8888, 16_384, 8_192, Usage::RENDER);
+        for _ in 0..100 {
+            device.create(&huge).unwrap_err();
+            device.create_many(&large, 5).unwrap_err();
+            device.create(&BufferRequest::new(Format::NV12, 64, 64, Usage::SCANOUT)).unwrap_err();
+            device.import(std::io::stdin().as_fd()).unwrap_err();
+        }
+        drop(device.create(&request(1)).unwrap());
+        assert!(open_descriptors() <= descriptors + 64, "{} after {descriptors}", open_descriptors());
+        assert_eq!(host.stats().objects, 0);
+        assert!(host.stats().held.objects <= held.objects + 2, "{:?} after {held:?}", host.stats().held);
+
         // The device goes while mappings of its buffers live, and they stay valid.
         let buffers = device.create_many(&request(64), 3).unwrap();
         let mappings: Vec<_> = buffers.iter().map(|buffer| buffer.map(buffer.layout().whole(), Access::WRITE).unwrap()).collect();

@@ -151,7 +151,7 @@ impl Device {
     }
 
     fn import_handle(&self, fd: BorrowedFd<'_>) -> Result<(Handle, u32, u64), Error> {
-        let handle = self.0.handles.acquire(|node| node.prime_fd_to_handle(fd))?;
+        let handle = self.0.handles.import(fd)?;
         let info = self.0.node.resource_info(handle.bo_handle())?;
         // RESOURCE_INFO has 32 bits for a size; the descriptor knows all of it.
         let size_bytes = rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0)).unwrap_or_else(|_| info.size.into());

@@ -1,4 +1,4 @@
-//! [`Error`]: why the guest library could not do what was asked.
+//! [`enum@Error`]: why the guest library could not do what was asked.
 
 use super::node::NodeError;
 use super::verdict::Verdict;

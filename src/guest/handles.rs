@@ -4,6 +4,7 @@
 use super::node::{Node, NodeError};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The counts of one open file.
@@ -23,11 +24,17 @@ impl HandleTable {
         Arc::new(Self { node, counts: Mutex::default() })
     }
 
-    /// Counts a handle that the kernel has just given. The lock is held while the kernel is asked, so that nobody closes the
+    /// Counts the handle of a buffer that was just made: nobody else has it, so the kernel was asked without the lock.
+    pub fn adopt(self: &Arc<Self>, bo_handle: u32) -> Handle {
+        *self.counts().entry(bo_handle).or_default() += 1;
+        Handle { table: self.clone(), bo_handle }
+    }
+
+    /// Imports a buffer. The kernel may give a handle that others have, so the lock is held while it is asked: nobody closes the
     /// handle between the kernel's answer and the count.
-    pub fn acquire(self: &Arc<Self>, ask: impl FnOnce(&dyn Node) -> Result<u32, NodeError>) -> Result<Handle, NodeError> {
+    pub fn import(self: &Arc<Self>, fd: BorrowedFd<'_>) -> Result<Handle, NodeError> {
         let mut counts = self.counts();
-        let bo_handle = ask(&*self.node)?;
+        let bo_handle = self.node.prime_fd_to_handle(fd)?;
         *counts.entry(bo_handle).or_default() += 1;
         Ok(Handle { table: self.clone(), bo_handle })
     }

@@ -204,11 +204,18 @@ impl Device {
     /// # Errors
     /// [`DeviceError`] when there is no such resource or it is no picture.
     pub fn picture(&self, resource_id: u32) -> Result<Picture, DeviceError> {
-        let state = self.lock();
-        let resource = state.resources.get(&resource_id).ok_or(DeviceError::UnknownResource(resource_id))?;
-        let layout = resource.layout.ok_or_else(|| unreadable(resource_id, "it has no layout"))?;
-        let read = |offset, buffer: &mut [u8]| resource.read(&*self.memory, offset, buffer);
-        Picture::read(&layout, read).map_err(|error| unreadable(resource_id, error))
+        let (layout, bytes) = {
+            let state = self.lock();
+            let resource = state.resources.get(&resource_id).ok_or(DeviceError::UnknownResource(resource_id))?;
+            let layout = resource.layout.ok_or_else(|| unreadable(resource_id, "it has no layout"))?;
+            let length = Picture::bytes_needed(&layout).map_err(|error| unreadable(resource_id, error))?;
+            let mut bytes = vec![0; length];
+            let read = resource.read(&*self.memory, 0, &mut bytes);
+            read.map_err(|error| unreadable(resource_id, error))?;
+            (layout, bytes)
+        };
+        // Without the lock: the guest goes on while its pixels are turned.
+        Picture::decode(&layout, &bytes).map_err(|error| unreadable(resource_id, error))
     }
 
     /// A descriptor for a resource's image, which may leave the host.
@@ -269,6 +276,13 @@ impl Device {
             self.lock().windowed.remove(&offset);
         }
         drop(resource);
+    }
+}
+
+impl Drop for Device {
+    /// The VMM keeps its window: nothing of this device may stay in it.
+    fn drop(&mut self) {
+        self.reset();
     }
 }
 

@@ -1,4 +1,4 @@
-//! [`Resolver`]: turns parameters into memory. Each driver of the host is one; [`Resolvers`] chooses among them.
+//! [`Resolver`]: turns parameters into memory. Each driver of the host is one.
 
 pub mod memory;
 

@@ -9,13 +9,12 @@ mod replies;
 use super::{Backend, Blob};
 use crate::guest::error::Error;
 use crate::guest::handles::HandleTable;
-use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, ContextInit, Execbuffer, Node};
+use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, ContextInit, Execbuffer, Handles, Node};
 use crate::guest::options::DeviceOptions;
 use crate::wire::alloc::{self as wire, Capabilities, Opcode, Stream};
 use crate::{BufferRequest, Layout, LayoutError, Offer, Usage};
 use layouts::LayoutCache;
 use replies::{Answer, ReplyRing, Slots};
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use zerocopy::IntoBytes;
@@ -153,14 +152,10 @@ impl AllocBackend {
     }
 
     fn create_blob(&self, blob: &BlobCreate<'_>) -> Result<Blob, Error> {
-        let resource_id = Cell::new(0);
-        let handle = self.handles.acquire(|node| {
-            let handles = node.resource_create_blob(blob)?;
-            resource_id.set(handles.resource_id);
-            Ok(handles.bo_handle)
-        })?;
+        let Handles { bo_handle, resource_id } = self.node.resource_create_blob(blob)?;
+        let handle = self.handles.adopt(bo_handle);
         let mappable = blob.flags.contains(BlobFlags::MAPPABLE);
-        Ok(Blob { handle, resource_id: resource_id.get(), size_bytes: blob.size, mappable, made_of: None })
+        Ok(Blob { handle, resource_id, size_bytes: blob.size, mappable, made_of: None })
     }
 
     /// After a blob that the kernel refused: frees what the host allocated for it and the following, and waits until the host has

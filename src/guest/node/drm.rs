@@ -51,7 +51,8 @@ impl DrmNode {
     ///
     /// # Errors
     /// [`OpenError`], which says whether it can't be opened, is no DRM node, or is another driver's.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref();
         let open = OpenOptions::new().read(true).write(true).open(path);
         let file: File = open.map_err(|source| OpenError::Open { path: path.to_owned(), source })?;
         Self::checked(file.into(), path.display().to_string())
@@ -182,9 +183,9 @@ mod tests {
 
     #[test]
     fn a_file_that_is_no_drm_node_is_named() {
-        let error = DrmNode::open(Path::new("/dev/null")).unwrap_err();
+        let error = DrmNode::open("/dev/null").unwrap_err();
         assert!(error.to_string().starts_with("/dev/null is no DRM node"), "{error}");
-        assert!(matches!(DrmNode::open(Path::new("/nonexistent")), Err(OpenError::Open { .. })));
+        assert!(matches!(DrmNode::open("/nonexistent"), Err(OpenError::Open { .. })));
         let file = tempfile::tempfile().unwrap();
         assert!(matches!(DrmNode::from_fd(file.into()), Err(OpenError::NotDrm { .. })));
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::host::test_rig::*;
 use crate::host::{MemoryResolver, Quota};
-use crate::wire::virtio_gpu as wire;
+use crate::wire::{alloc, virtio_gpu as wire};
 use zerocopy::FromBytes;
 
 fn resource_id(id: u32) -> wire::ResourceId {
@@ -387,4 +387,63 @@ fn pictures_come_only_from_resources_with_a_layout() {
     assert!(matches!(guest.device.picture(99), Err(DeviceError::UnknownResource(99))));
     assert!(guest.device.export(7).is_ok());
     assert!(matches!(guest.device.export(RING), Err(DeviceError::Unreadable { .. })));
+}
+
+#[test]
+fn host_memory_with_guest_pages_needs_all_of_them() {
+    let guest = Guest::new();
+    let body = wire::ResourceCreateBlob {
+        resource_id: 8.into(),
+        blob_mem: wire::BLOB_MEM_HOST3D_GUEST.into(),
+        nr_entries: 1.into(),
+        size: 4096.into(),
+        ..wire::ResourceCreateBlob::default()
+    };
+    let before = guest.device.stats().held;
+    let create = |entries: &[wire::MemEntry]| guest.command(Command::ResourceCreateBlob, 1, body, entries.as_bytes());
+    assert_eq!(create(&[]), Reply::ErrInvalidParameter);
+    assert_eq!(create(&[entry(8192, 4095)]), Reply::ErrInvalidParameter);
+    assert_eq!(guest.device.stats().held, before);
+    assert_eq!(create(&[entry(8192, 4096)]), Reply::OkNoData);
+    guest.attach(1, 8);
+    let to_host = Command::TransferToHost3d;
+    assert_eq!(transfer_3d(&guest, to_host, 8, [0, 0, 1, 1], 0, 0), Reply::ErrInvalidParameter, "it has no layout");
+    let entries = wire::ResourceCreateBlob { blob_mem: wire::BLOB_MEM_HOST3D.into(), resource_id: 9.into(), ..body };
+    let refused = guest.command(Command::ResourceCreateBlob, 1, entries, entry(8192, 4096).as_bytes());
+    assert_eq!(refused, Reply::ErrInvalidParameter, "HOST3D has no guest pages");
+    let unknown = wire::ResourceCreateBlob { blob_mem: 4.into(), resource_id: 9.into(), ..body };
+    assert_eq!(guest.command(Command::ResourceCreateBlob, 1, unknown, &[]), Reply::ErrInvalidParameter);
+}
+
+#[test]
+fn an_image_with_guest_pages_is_filled_by_transfers() {
+    let guest = Guest::new();
+    let (request, _) = crate::BufferRequest::new(crate::Format::R8, 64, 64, crate::Usage::TEXTURE).to_wire();
+    let claim = alloc::Claim { blob_id: 5.into(), blob_size: 4096.into(), ..alloc::Claim::default() };
+    guest.run(alloc::Opcode::AllocImage, 0, &[claim.as_bytes(), request.as_bytes()]);
+    let body = wire::ResourceCreateBlob {
+        resource_id: 8.into(),
+        blob_mem: wire::BLOB_MEM_HOST3D_GUEST.into(),
+        nr_entries: 1.into(),
+        blob_id: 5.into(),
+        size: 4096.into(),
+        ..wire::ResourceCreateBlob::default()
+    };
+    assert_eq!(guest.command(Command::ResourceCreateBlob, 1, body, entry(8192, 4096).as_bytes()), Reply::OkNoData);
+    guest.attach(1, 8);
+    guest.pages.write(8192, &[3; 64]).unwrap();
+    assert_eq!(transfer_3d(&guest, Command::TransferToHost3d, 8, [0, 1, 64, 1], 0, 0), Reply::OkNoData);
+    let mut seen = [0; 128];
+    guest.device.read_resource(8, 0, &mut seen).unwrap();
+    assert_eq!((seen[63], seen[64], seen[127]), (0, 3, 3));
+}
+
+#[test]
+fn a_device_that_goes_leaves_nothing_in_the_window() {
+    let guest = Guest::new();
+    guest.host_blob(8, 0, 4096, wire::BLOB_FLAG_USE_MAPPABLE);
+    guest.map(8, 0);
+    let window = guest.window.clone();
+    drop(guest);
+    assert!(window.mapped.lock().unwrap().is_empty());
 }

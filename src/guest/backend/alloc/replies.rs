@@ -2,11 +2,10 @@
 
 use crate::guest::error::Error;
 use crate::guest::handles::{Handle, HandleTable};
-use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, Execbuffer, Node};
+use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, Execbuffer, Handles, Node};
 use crate::sys::mmap::Mmap;
 use crate::wire::alloc::{self as wire, Backing, Opcode, Reply, ReplySlot, STATUS_PENDING, Status, Stream};
 use crate::{Layout, LayoutError};
-use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -88,14 +87,10 @@ impl Drop for Slots<'_> {
 impl ReplyRing {
     /// Makes the ring and names it to the host.
     pub fn open(node: &Arc<dyn Node>, handles: &Arc<HandleTable>) -> Result<Self, Error> {
-        let resource_id = Cell::new(0);
         let flags = BlobFlags::MAPPABLE;
         let blob = BlobCreate { mem: BlobMem::Guest, flags, size: RING_BYTES, blob_id: 0, command: &[] };
-        let handle = handles.acquire(|node| {
-            let handles = node.resource_create_blob(&blob)?;
-            resource_id.set(handles.resource_id);
-            Ok(handles.bo_handle)
-        })?;
+        let Handles { bo_handle, resource_id } = node.resource_create_blob(&blob)?;
+        let handle = handles.adopt(bo_handle);
         let map = node.mmap(node.map(handle.bo_handle())?, RING_BYTES)?;
         let ring = Self {
             node: node.clone(),
@@ -106,7 +101,7 @@ impl ReplyRing {
             sequence: AtomicU32::new(0),
             round_trips: AtomicU64::new(0),
         };
-        ring.init(resource_id.get())?;
+        ring.init(resource_id)?;
         Ok(ring)
     }
 
