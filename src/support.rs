@@ -4,6 +4,7 @@
 //! because host and guest choose by the same rule, the guest's answer is the host's.
 
 use crate::{Alignment, BufferRequest, Format, Modifier, Usage};
+use std::ops::Range;
 use thiserror::Error;
 
 /// One format with one modifier, as a host offers it.
@@ -84,12 +85,13 @@ impl SupportTable {
 
     /// The entries of one format, the preferred one first.
     pub fn of_format(&self, format: Format) -> &[Support] {
-        let end = self.entries.partition_point(|support| support.format <= format);
-        self.entries.get(self.start_of(format)..end).unwrap_or(&[])
+        self.entries.get(self.range_of(format)).unwrap_or(&[])
     }
 
-    fn start_of(&self, format: Format) -> usize {
-        self.entries.partition_point(|support| support.format < format)
+    fn range_of(&self, format: Format) -> Range<usize> {
+        let start = self.entries.partition_point(|support| support.format < format);
+        let count = self.entries.iter().skip(start).take_while(|support| support.format == format).count();
+        start..start + count
     }
 
     /// The entry that serves a request: the first of its format that has all its usages and a modifier that it accepts.
@@ -111,13 +113,14 @@ impl SupportTable {
         if width > largest.width || height > largest.height || layers > largest.layers {
             return Err(Unsupported::Extent { width, height, layers, largest });
         }
-        let offered = self.of_format(format);
+        let range = self.range_of(format);
+        let offered = self.entries.get(range.clone()).unwrap_or(&[]);
         // LINEAR narrows the modifiers; it is no usage that a host has or lacks.
         let usage = request.usage.difference(Usage::LINEAR);
         let usable = || offered.iter().filter(|support| support.usages.contains(usage));
         let fits = |support: &Support| support.usages.contains(usage) && request.accepts(support.modifier);
         if let Some(index) = offered.iter().position(fits) {
-            return Ok(self.start_of(format) + index);
+            return Ok(range.start + index);
         }
         let Some(nearest) = offered.iter().max_by_key(|support| support.usages.intersection(usage).bits().count_ones()) else {
             return Err(Unsupported::Format { format });

@@ -203,9 +203,9 @@ impl AllocContext {
 
 /// The only frame of a submission, when it is INIT; any other framing is the business of [`wire::frames`].
 fn lone_init(stream: &[u8]) -> Option<Frame<'_>> {
-    let mut frames = wire::frames(stream, wire::MAX_SLOTS).ok()?;
-    let frame = frames.next().filter(|frame| u32::from(frame.header.opcode.get()) == Opcode::Init.number())?;
-    frames.next().is_none().then_some(frame)
+    let (header, body) = split_body::<wire::Header>(stream)?;
+    let alone = header.size.get() as usize == stream.len() && stream.len().is_multiple_of(8);
+    (alone && u32::from(header.opcode.get()) == Opcode::Init.number()).then_some(Frame { header, body })
 }
 
 fn body<T: zerocopy::FromBytes + Copy>(bytes: &[u8]) -> Result<(T, &[u8]), Failure> {

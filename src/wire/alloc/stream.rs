@@ -11,9 +11,9 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// No command yet.
+    /// No command yet; room for the few that an allocation needs.
     pub fn new() -> Self {
-        Self::default()
+        Self { bytes: Vec::with_capacity(256) }
     }
 
     /// Appends a command whose body is these parts one after the other, each padded to a multiple of 8 bytes.
