@@ -16,7 +16,6 @@ use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, MemEntry, Reply};
 use crate::{Alignment, BufferRequest, Format, Layout, Usage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// A command taken apart: its header, which is whole, and the bytes behind it, which are not checked yet.
@@ -260,20 +259,8 @@ impl State {
         let resolver = self.resolvers.memory()?;
         let parameters = Parameters::Image { request: &asked, layout: &layout };
         let allocation = resolver.allocate(&parameters, layout.size_bytes)?;
-        let resource = Resource {
-            kind: ResourceKind::Classic,
-            made_of: resolver.backing(),
-            owner: 0,
-            name: String::new(),
-            size_bytes: layout.size_bytes,
-            layout: Some(layout),
-            image: Some(allocation.image),
-            backing: None,
-            window_offset: None,
-            uuid: None,
-            created: Instant::now(),
-            _charge: charge,
-        };
+        let classic = Resource::new(ResourceKind::Classic, resolver.backing(), layout.size_bytes, charge);
+        let resource = Resource { layout: Some(layout), image: Some(allocation.image), ..classic };
         self.resources.insert(id, resource);
         Ok(())
     }
@@ -299,20 +286,8 @@ impl State {
         }
         let charge = self.new_resource(id, 0, 0)?;
         let backing = self.read_backing(rest, body.nr_entries.get(), size_bytes, memory)?;
-        let resource = Resource {
-            kind: ResourceKind::Guest,
-            made_of: alloc::Backing::Guest,
-            owner: 0,
-            name: String::new(),
-            size_bytes,
-            layout: None,
-            image: None,
-            backing: Some(backing),
-            window_offset: None,
-            uuid: None,
-            created: Instant::now(),
-            _charge: charge,
-        };
+        let blob = Resource::new(ResourceKind::Guest, alloc::Backing::Guest, size_bytes, charge);
+        let resource = Resource { backing: Some(backing), ..blob };
         self.resources.insert(id, resource);
         Ok(())
     }
@@ -358,20 +333,11 @@ impl State {
         } else {
             return Err(CommandError::Parameter { what: "nr_entries of HOST3D blob", value: body.nr_entries.get().into() });
         };
-        let resource = Resource {
-            kind: ResourceKind::Host { mappable: body.blob_flags.get() & wire::BLOB_FLAG_USE_MAPPABLE != 0 },
-            made_of: object.backing,
-            owner: ctx_id,
-            name: object.name,
-            size_bytes: object.blob_size,
-            layout: object.allocation.layout,
-            image: Some(object.allocation.image),
-            backing,
-            window_offset: None,
-            uuid: None,
-            created: Instant::now(),
-            _charge: object.charge,
-        };
+        let kind = ResourceKind::Host { mappable: body.blob_flags.get() & wire::BLOB_FLAG_USE_MAPPABLE != 0 };
+        let Object { allocation, name, .. } = object;
+        let blob = Resource::new(kind, object.backing, object.blob_size, object.charge);
+        let (layout, image) = (allocation.layout, Some(allocation.image));
+        let resource = Resource { owner: ctx_id, name, layout, image, backing, ..blob };
         self.resources.insert(id, resource);
         Ok(())
     }

@@ -50,6 +50,24 @@ pub(super) struct Resource {
 }
 
 impl Resource {
+    /// A resource of no context, without memory yet.
+    pub fn new(kind: ResourceKind, made_of: wire::Backing, size_bytes: u64, charge: Charge) -> Self {
+        Self {
+            kind,
+            made_of,
+            owner: 0,
+            name: String::new(),
+            size_bytes,
+            layout: None,
+            image: None,
+            backing: None,
+            window_offset: None,
+            uuid: None,
+            created: Instant::now(),
+            _charge: charge,
+        }
+    }
+
     /// The bytes that the host sees: those of its image, or else the guest's pages, in place.
     pub fn read(&self, memory: &dyn GuestMemory, offset: u64, buffer: &mut [u8]) -> Result<(), CommandError> {
         match (&self.image, &self.backing) {

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use super::{Device, DeviceConfig, GuestMemory, MemoryResolver, OutsideGuestMemory, Quota, Resolver, Window};
+use super::{Amount, Device, DeviceConfig, GuestMemory, MemoryResolver, OutsideGuestMemory, Quota, Resolver, Window};
 use crate::wire::alloc::{self, Opcode, Reply as SlotReply, Stream};
 use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, Reply};
 use std::collections::BTreeMap;
@@ -79,6 +79,15 @@ impl Window for Shelf {
         Ok(())
     }
 }
+
+/// Small enough that a fuzzer meets the limits, and that its machine does not.
+pub const SMALL_QUOTA: Quota = Quota {
+    context: Amount { bytes: 8 << 20, objects: 16, fds: 16 },
+    device: Amount { bytes: 16 << 20, objects: 32, fds: 32 },
+    contexts: 4,
+    attachments: 16,
+    mappings: 4,
+};
 
 /// How much memory a [`Guest`] has.
 pub const MEMORY_BYTES: usize = 1 << 20;

@@ -5,20 +5,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use virgbm::host::test_rig::Guest;
-use virgbm::host::{Amount, Quota};
+use virgbm::host::Amount;
+use virgbm::host::test_rig::{Guest, SMALL_QUOTA};
 use virgbm::wire::virtio_gpu::Command;
 
-const QUOTA: Quota = Quota {
-    context: Amount { bytes: 8 << 20, objects: 16, fds: 16 },
-    device: Amount { bytes: 16 << 20, objects: 32, fds: 32 },
-    contexts: 4,
-    attachments: 16,
-    mappings: 4,
-};
-
 fuzz_target!(|stream: &[u8]| {
-    let guest = Guest::with_quota(QUOTA);
+    let guest = Guest::with_quota(SMALL_QUOTA);
     // A guest blob for IMPORT and DESCRIBE to find.
     guest.guest_blob(2, 65536, 65536);
     guest.attach(1, 2);

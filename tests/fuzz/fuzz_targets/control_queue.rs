@@ -5,20 +5,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use virgbm::host::test_rig::Guest;
-use virgbm::host::{Amount, Quota};
-
-/// Small enough that the fuzzer meets the limits, and that the machine does not.
-const QUOTA: Quota = Quota {
-    context: Amount { bytes: 8 << 20, objects: 16, fds: 16 },
-    device: Amount { bytes: 16 << 20, objects: 32, fds: 32 },
-    contexts: 4,
-    attachments: 16,
-    mappings: 4,
-};
+use virgbm::host::Amount;
+use virgbm::host::test_rig::{Guest, SMALL_QUOTA};
 
 fuzz_target!(|input: &[u8]| {
-    let guest = Guest::with_quota(QUOTA);
+    let guest = Guest::with_quota(SMALL_QUOTA);
     let mut reply = Vec::new();
     let mut rest = input;
     while let Some((length, behind)) = rest.split_first_chunk::<2>() {
@@ -29,7 +20,7 @@ fuzz_target!(|input: &[u8]| {
         rest = behind;
     }
     let held = guest.device.stats().held;
-    assert!(held.bytes <= QUOTA.device.bytes && held.objects <= QUOTA.device.objects, "the quota holds");
+    assert!(held.bytes <= SMALL_QUOTA.device.bytes && held.objects <= SMALL_QUOTA.device.objects, "the quota holds");
     guest.device.reset();
     assert_eq!(guest.device.stats().held, Amount::default(), "a reset leaves nothing");
     assert!(guest.window.mapped.lock().unwrap().is_empty(), "nor anything in the window");
