@@ -18,6 +18,8 @@ mod resource;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod test_rig;
 mod transfer;
+#[cfg(feature = "vhost-user")]
+pub mod vhost_user;
 mod window;
 
 pub use config::DeviceConfig;

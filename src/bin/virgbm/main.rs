@@ -2,6 +2,7 @@
 
 mod alloc;
 mod demo;
+mod host;
 mod info;
 mod node;
 mod pattern;
@@ -30,6 +31,7 @@ const EXAMPLES: &str = "Examples:
   virgbm info                                                   what the embedded host offers
   virgbm info --node /dev/dri/renderD128                        what a VM's device offers, and which backend serves it
   virgbm alloc --format NV12 --size 1279x719 --usage video_decoder,texture
+  virgbm host --socket gpu.sock                                 be the graphics device of a VM
   virgbm alloc --format XR24 --size 1920x1080 --usage scanout,render --modifier LINEAR --count 3
 
 RUST_LOG=debug tells what host and guest refuse, and why.";
@@ -42,6 +44,8 @@ enum Command {
     Info(info::Options),
     /// Make one request, and print its layout or the reason for its refusal
     Alloc(alloc::Options),
+    /// Be a virtio-gpu device for VMMs: a vhost-user process behind a socket
+    Host(host::Options),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Some(Command::Demo(options)) => demo::run(&options),
         Some(Command::Info(options)) => info::run(&options),
         Some(Command::Alloc(options)) => alloc::run(&options),
+        Some(Command::Host(options)) => host::run(&options),
     };
     // Whoever reads the output may have seen enough: a closed pipe is no failure.
     let printed = result.and_then(|text| match std::io::stdout().write_all(text.as_bytes()) {

@@ -1,0 +1,92 @@
+//! The device as a process of its own: a vhost-user backend that a VMM connects to.
+//!
+//! Transport only: queues and memory of the guest come in as vhost-user messages, commands go to [`Device`](super::Device) as
+//! bytes, and blobs go into the guest's window by the backend channel's SHMEM messages.
+
+mod backend;
+mod memory;
+mod queue;
+mod window;
+
+use super::{DeviceConfig, DeviceError, MemoryResolver};
+use backend::VhostUserGpu;
+use std::path::Path;
+use std::sync::Arc;
+use thiserror::Error;
+use vhost::vhost_user::Listener;
+use vhost_user_backend::VhostUserDaemon;
+use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
+
+/// How the process is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostOptions {
+    /// The device.
+    pub config: DeviceConfig,
+    /// The size of the host-visible window in bytes, a power of two; 0 for none.
+    pub window_bytes: u64,
+}
+
+impl Default for HostOptions {
+    /// A window of 256 MiB.
+    fn default() -> Self {
+        Self { config: DeviceConfig::default(), window_bytes: 256 << 20 }
+    }
+}
+
+/// Why the process can't serve.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum ServeError {
+    #[error("window of {0} bytes: it must be 0 or a power of two of at least 1 MiB")]
+    Window(u64),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error("the socket {path}: {source}")]
+    Socket { path: String, source: vhost::vhost_user::Error },
+    #[error("vhost-user: {0}")]
+    Daemon(vhost_user_backend::Error),
+    #[error("an event for the end of the process: {0}")]
+    Event(std::io::Error),
+}
+
+/// A socket that VMMs connect to, one after the other.
+pub struct Server {
+    listener: Listener,
+    options: HostOptions,
+}
+
+impl Server {
+    /// Listens at a path; a socket that is there already is replaced.
+    ///
+    /// # Errors
+    /// [`ServeError`] for options that no guest could use and a path that can't be bound.
+    pub fn bind(path: &Path, options: HostOptions) -> Result<Self, ServeError> {
+        if options.window_bytes != 0 && !(options.window_bytes.is_power_of_two() && options.window_bytes >= 1 << 20) {
+            return Err(ServeError::Window(options.window_bytes));
+        }
+        let listener =
+            Listener::new(path, true).map_err(|source| ServeError::Socket { path: path.display().to_string(), source })?;
+        Ok(Self { listener, options })
+    }
+
+    /// Serves one VMM, from its connection to its end, with a device of its own.
+    ///
+    /// # Errors
+    /// [`ServeError`] when no device can be made; a VMM that misbehaves or goes is none.
+    pub fn serve_one(&mut self) -> Result<(), ServeError> {
+        let memory = GuestMemoryAtomic::new(GuestMemoryMmap::<()>::new());
+        let resolvers: Vec<Box<dyn super::Resolver>> = vec![Box::new(MemoryResolver::new())];
+        let gpu = Arc::new(VhostUserGpu::new(self.options, resolvers, memory.clone())?);
+        let daemon = VhostUserDaemon::new("virgbm".to_owned(), gpu.clone(), memory);
+        let mut daemon = daemon.map_err(ServeError::Daemon)?;
+        daemon.start(&mut self.listener).map_err(ServeError::Daemon)?;
+        log::info!("a VMM has connected");
+        if let Err(error) = daemon.wait() {
+            log::warn!("the VMM's connection ended: {error}");
+        }
+        gpu.end();
+        let stats = gpu.device().stats();
+        log::info!("the VMM has gone after {} commands, {} of them refused", stats.commands, stats.errors);
+        Ok(())
+    }
+}
