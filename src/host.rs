@@ -26,7 +26,7 @@ pub use config::DeviceConfig;
 pub use device::{Device, DeviceError, Stats};
 pub use error::CommandError;
 pub use guest_memory::{GuestMemory, OutsideGuestMemory};
-pub use picture::Picture;
+pub use picture::{Picture, PictureError};
 pub use quota::{Amount, Quota};
 pub use resolver::memory::MemoryResolver;
 pub use resolver::{Allocation, Export, ExportKind, Image, Parameters, ResolveError, Resolver};

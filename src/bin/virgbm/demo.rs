@@ -1,15 +1,19 @@
 //! `virgbm demo`: real requests through both halves, and what the host sees.
 
+use crate::node::CountedNode;
 use crate::sheet::Sheet;
 use crate::table::Table;
 use crate::{Failure, pattern};
 use clap::Args;
+use std::ops::Range;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
-use virgbm::guest::node::{Counted, loopback::Loopback};
-use virgbm::guest::{Access, BufferObject, Device};
-use virgbm::host;
+use virgbm::guest::node::{Counted, drm::DrmNode, loopback::Loopback};
+use virgbm::guest::{Access, BufferObject, Device, Error, Mapping};
+use virgbm::host::{self, Picture};
+use virgbm::wire::alloc::Backing;
 use virgbm::{BufferRequest, Format, Layout, Usage};
 
 /// Where the picture goes.
@@ -18,11 +22,14 @@ pub struct Options {
     /// The contact sheet of what the host sees
     #[arg(long, default_value = "virgbm-demo.png")]
     output: PathBuf,
+    /// The device node; without it, a host embedded in this process, which looks at its own images
+    #[arg(long)]
+    node: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { output: "virgbm-demo.png".into() }
+        Self { output: "virgbm-demo.png".into(), node: None }
     }
 }
 
@@ -40,10 +47,66 @@ fn requests() -> [(usize, BufferRequest); 7] {
     ]
 }
 
-pub fn run(options: &Options) -> Result<String, Failure> {
+/// Who looks at what was drawn.
+enum Witness {
+    /// The embedded host, at its own image.
+    Host(Arc<host::Device>),
+    /// On a device node, whose host is out of reach: another open file, which imports the buffer.
+    File(Device),
+}
+
+impl Witness {
+    /// The buffer's bytes.
+    fn see(&self, buffer: &BufferObject) -> Result<Vec<u8>, Failure> {
+        let mut seen = vec![0; buffer.layout().size_bytes as usize];
+        match self {
+            Self::Host(host) => host.read_resource(buffer.resource_id(), 0, &mut seen)?,
+            Self::File(device) => {
+                let imported = device.import(buffer.export()?.as_fd())?;
+                let mapping = imported.map(imported.layout().whole(), Access::READ)?;
+                each_row(&mapping, |plane, row, at| {
+                    seen.get_mut(at).map_or(Ok(()), |bytes| mapping.read_row(plane, row, bytes))
+                })?;
+            }
+        }
+        Ok(seen)
+    }
+
+    /// What the buffer is made of, and what a descriptor of it is.
+    fn describe(&self, buffer: &BufferObject) -> Result<(&'static str, &'static str), Failure> {
+        Ok(match self {
+            Self::Host(host) => {
+                let listed = host.resources().into_iter().find(|resource| resource.id == buffer.resource_id());
+                let kind = host.export(buffer.resource_id())?.kind.name();
+                (listed.map_or("nothing", |resource| resource.storage), kind)
+            }
+            Self::File(_) => (buffer.made_of().map_or("not told", backing_name), "dma-buf"),
+        })
+    }
+}
+
+const fn backing_name(backing: Backing) -> &'static str {
+    match backing {
+        Backing::Memory => "host memory",
+        Backing::Gl => "GL texture",
+        Backing::Vulkan => "Vulkan image",
+        Backing::Guest => "guest pages",
+    }
+}
+
+/// The node that allocates, counted, and who looks at its buffers.
+fn open(options: &Options) -> Result<(CountedNode, Witness), Failure> {
+    if let Some(path) = &options.node {
+        let witness = Witness::File(Device::open(DrmNode::open(path)?)?);
+        return Ok((Arc::new(Counted::new(Arc::new(DrmNode::open(path)?))), witness));
+    }
     let loopback = Loopback::new()?;
-    let host = loopback.host().clone();
-    let node = Arc::new(Counted::new(loopback));
+    let witness = Witness::Host(loopback.host().clone());
+    Ok((Arc::new(Counted::new(Arc::new(loopback))), witness))
+}
+
+pub fn run(options: &Options) -> Result<String, Failure> {
+    let (node, witness) = open(options)?;
     let device = Device::open(node.clone())?;
     let mut sheet = Sheet::default();
     let mut table = Table::new([
@@ -69,12 +132,13 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         let mut numbers = Vec::new();
         for (frame, buffer) in (0..).zip(&buffers) {
             let drawn = draw(buffer, frame)?;
-            check(&host, buffer, &drawn)?;
-            numbers.push(sheet.add(host.picture(buffer.resource_id())?).to_string());
+            let seen = witness.see(buffer)?;
+            compare(buffer, &drawn, &seen)?;
+            numbers.push(sheet.add(Picture::decode(buffer.layout(), &seen)?).to_string());
         }
         let Some(first) = buffers.first() else { continue };
         let layout = first.layout();
-        let seen = host.resources().into_iter().find(|resource| resource.id == first.resource_id());
+        let (backing, handle) = witness.describe(first)?;
         table.row([
             numbers.join(" "),
             format!("{} {}x{}", request.name, layout.width, layout.height),
@@ -82,51 +146,63 @@ pub fn run(options: &Options) -> Result<String, Failure> {
             layout.modifier.to_string(),
             planes(layout),
             layout.size_bytes.to_string(),
-            seen.map_or("?", |resource| resource.storage).to_owned(),
-            host.export(first.resource_id())?.kind.name().to_owned(),
+            backing.to_owned(),
+            handle.to_owned(),
             calls.total().to_string(),
             round_trips.to_string(),
             format!("{:.1}", elapsed.as_secs_f64() * 1e6),
         ]);
         kept.extend(buffers);
     }
-    let stats = host.stats();
     sheet.write(&options.output)?;
-    Ok(format!(
-        "{table}\nThe host holds {} resources of {} MiB for {} context, {} commands taken, {} refused; every byte drawn was \
-         seen.\nWhat the host sees is in {}.\n",
-        stats.resources,
-        stats.held.bytes >> 20,
-        stats.contexts,
-        stats.commands,
-        stats.errors,
-        options.output.display()
-    ))
+    Ok(format!("{table}\n{}", conclusion(&witness, options)))
+}
+
+fn conclusion(witness: &Witness, options: &Options) -> String {
+    let picture = options.output.display();
+    match witness {
+        Witness::Host(host) => {
+            let stats = host.stats();
+            format!(
+                "The host holds {} resources of {} MiB for {} context, {} commands taken, {} refused; every byte drawn was \
+                 seen.\nWhat the host sees is in {picture}.\n",
+                stats.resources,
+                stats.held.bytes >> 20,
+                stats.contexts,
+                stats.commands,
+                stats.errors,
+            )
+        }
+        Witness::File(_) => {
+            format!("Another file imported each buffer, and every byte drawn was seen.\nWhat it saw is in {picture}.\n")
+        }
+    }
+}
+
+/// Calls `each` with the plane and number of every row of a mapping, and where its bytes lie in the buffer.
+fn each_row(mapping: &Mapping, mut each: impl FnMut(usize, u64, Range<usize>) -> Result<(), Error>) -> Result<(), Error> {
+    for plane in 0..mapping.layout().planes.len() {
+        let Some(rows) = mapping.plane(plane) else { continue };
+        for row in 0..rows.rows {
+            let from = (rows.offset_bytes + row * rows.stride_bytes) as usize;
+            each(plane, row, from..from + rows.row_bytes as usize)?;
+        }
+    }
+    Ok(())
 }
 
 /// Draws the pattern through a CPU mapping, and gives the bytes that were meant.
 fn draw(buffer: &BufferObject, frame: u32) -> Result<Vec<u8>, Failure> {
-    let layout = buffer.layout();
-    let drawn = pattern::draw(layout, frame);
-    let mapping = buffer.map(layout.whole(), Access::WRITE)?;
-    for plane in 0..layout.planes.len() {
-        let Some(rows) = mapping.plane(plane) else { continue };
-        for row in 0..rows.rows {
-            let from = (rows.offset_bytes + row * rows.stride_bytes) as usize;
-            let bytes = drawn.get(from..from + rows.row_bytes as usize).unwrap_or(&[]);
-            mapping.write_row(plane, row, bytes)?;
-        }
-    }
+    let drawn = pattern::draw(buffer.layout(), frame);
+    let mapping = buffer.map(buffer.layout().whole(), Access::WRITE)?;
+    each_row(&mapping, |plane, row, at| drawn.get(at).map_or(Ok(()), |bytes| mapping.write_row(plane, row, bytes)))?;
     Ok(drawn)
 }
 
-/// Lets the host read the buffer from its own image, and compares every byte.
-fn check(host: &host::Device, buffer: &BufferObject, drawn: &[u8]) -> Result<(), Failure> {
-    let mut seen = vec![0; drawn.len()];
-    host.read_resource(buffer.resource_id(), 0, &mut seen)?;
+fn compare(buffer: &BufferObject, drawn: &[u8], seen: &[u8]) -> Result<(), Failure> {
     match seen.iter().zip(drawn).position(|(seen, drawn)| seen != drawn) {
         None => Ok(()),
-        Some(at) => Err(format!("{buffer:?}: the host sees another byte at {at}").into()),
+        Some(at) => Err(format!("{buffer:?}: another byte is seen at {at}").into()),
     }
 }
 

@@ -5,9 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use virgbm::guest::node::{Counted, Node, drm::DrmNode, loopback::Loopback};
 
-/// A node whose calls are counted, and what to call it.
+/// Any node, its calls counted.
+pub type CountedNode = Arc<Counted<Arc<dyn Node>>>;
+
+/// A node and what to call it.
 pub struct Opened {
-    pub node: Arc<Counted<Arc<dyn Node>>>,
+    pub node: CountedNode,
     pub name: String,
 }
 
