@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use virgbm::guest::node::loopback::{Loopback, LoopbackOptions};
 use virgbm::guest::node::{
-    BlobCreate, ContextInit, Execbuffer, Handles, Node, NodeError, Param, ResourceCreate, ResourceInfo, Transfer,
+    BlobCreate, ContextInit, Execbuffer, Handles, Ioctl, Node, NodeError, Param, ResourceCreate, ResourceInfo, Transfer,
 };
 use virgbm::guest::{BackendKind, Device, DeviceOptions, Error};
 use virgbm::host::resolver::OutOfMemory;
@@ -226,6 +226,8 @@ fn a_node_that_no_backend_serves_tells_why_for_each() {
 /// What a [`Meddler`] does to what goes through it.
 #[derive(Default)]
 struct Meddling {
+    /// WAIT fails, as when the kernel's time is up.
+    impatient: AtomicBool,
     /// Commands are lost on their way to the host.
     deaf: AtomicBool,
     /// A number of the capset is replaced: its offset and its value.
@@ -283,6 +285,9 @@ impl Node for Meddler {
         self.node.transfer_from_host(transfer)
     }
     fn wait(&self, bo_handle: u32) -> Result<(), NodeError> {
+        if self.meddling.impatient.load(Ordering::Relaxed) {
+            return Err(NodeError::new(Ioctl::Wait, std::io::Error::from_raw_os_error(16)));
+        }
         self.node.wait(bo_handle)
     }
     fn prime_handle_to_fd(&self, bo_handle: u32) -> Result<OwnedFd, NodeError> {
@@ -305,13 +310,27 @@ fn a_host_that_does_not_answer_is_named_and_the_device_goes_on() {
     let held = host.stats().held;
     meddling.deaf.store(true, Ordering::Relaxed);
     let plain = BufferRequest::new(Format::R8, 64, 64, Usage::TEXTURE);
-    for _ in 0..3 {
+    for _ in 0..100 {
         let error = device.create(&plain).unwrap_err();
         assert!(matches!(error, Error::Silent { opcode: Opcode::AllocImage }), "{error}");
     }
     meddling.deaf.store(false, Ordering::Relaxed);
     device.create(&plain).unwrap();
     assert_eq!((host.stats().held, host.stats().objects), (held, 0));
+}
+
+#[test]
+fn a_host_that_is_dead_gives_errors_for_ever_and_never_a_hang() {
+    let meddling = Arc::new(Meddling::default());
+    let device = Device::open(Meddler { node: Loopback::new().unwrap(), meddling: meddling.clone() }).unwrap();
+    meddling.deaf.store(true, Ordering::Relaxed);
+    meddling.impatient.store(true, Ordering::Relaxed);
+    let plain = BufferRequest::new(Format::R8, 64, 64, Usage::TEXTURE);
+    // More than there are reply slots, all of which are lost in the end.
+    for round in 0..40 {
+        let error = device.create_many(&plain, 1 + round % 3).unwrap_err();
+        assert!(matches!(error, Error::Node(_) | Error::Silent { .. }), "{error}");
+    }
 }
 
 #[test]

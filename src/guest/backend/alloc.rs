@@ -22,9 +22,6 @@ use zerocopy::IntoBytes;
 /// The largest capset that is read: room for a thousand formats with their modifiers.
 const LARGEST_CAPSET: usize = 64 * 1024;
 
-/// Buffers that one submission makes at the most: as many as have reply slots.
-const BATCH: usize = replies::SLOT_COUNT as usize;
-
 pub(super) struct AllocBackend {
     node: Arc<dyn Node>,
     handles: Arc<HandleTable>,
@@ -56,7 +53,7 @@ impl AllocBackend {
 
     /// One command that is submitted by itself, and its answer.
     fn ask(&self, opcode: Opcode, parts: &[&[u8]]) -> Result<Answer, Error> {
-        let slots = self.ring.take(1);
+        let slots = self.ring.take(1, opcode)?;
         let mut stream = Stream::new();
         for ticket in slots.tickets() {
             stream.push(opcode, 0, ticket.sequence, ticket.slot, parts);
@@ -90,7 +87,7 @@ impl AllocBackend {
         let mut flags = BlobFlags::SHAREABLE;
         // A mapping costs a window range at creation: only for buffers that the CPU will touch.
         flags.set(BlobFlags::MAPPABLE, cpu);
-        let slots = self.ring.take(count);
+        let slots = self.ring.take(count, Opcode::AllocImage)?;
         let first_id = self.next_blob_id.fetch_add(count as u64, Ordering::Relaxed);
         let size = self.blob_size(layout)?;
         let mut stream = Stream::new();
@@ -136,7 +133,7 @@ impl AllocBackend {
         let flags = BlobFlags::SHAREABLE | BlobFlags::MAPPABLE;
         let blob = BlobCreate { mem: BlobMem::Guest, flags, size, blob_id: 0, command: &[] };
         let mut blobs = (0..count).map(|_| self.create_blob(&blob)).collect::<Result<Vec<_>, _>>()?;
-        let slots = self.ring.take(count);
+        let slots = self.ring.take(count, Opcode::Import)?;
         let mut stream = Stream::new();
         for (ticket, blob) in slots.tickets().zip(&blobs) {
             let resource_id = blob.resource_id.into();
@@ -213,7 +210,8 @@ impl Backend for AllocBackend {
     fn create(&self, request: &BufferRequest, layout: &Layout, count: usize) -> Result<Vec<Blob>, Error> {
         let mut blobs = Vec::with_capacity(count);
         while blobs.len() < count {
-            let batch = (count - blobs.len()).min(BATCH);
+            // As many as have reply slots, and one that tells when there are none.
+            let batch = (count - blobs.len()).min(self.ring.usable().max(1));
             blobs.append(&mut self.create_batch(request, layout, batch)?);
         }
         Ok(blobs)

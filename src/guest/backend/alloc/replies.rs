@@ -7,7 +7,7 @@ use crate::sys::mmap::Mmap;
 use crate::wire::alloc::{self as wire, Backing, Opcode, Reply, ReplySlot, STATUS_PENDING, Status, Stream};
 use crate::{Layout, LayoutError};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -53,10 +53,17 @@ pub(super) struct ReplyRing {
     node: Arc<dyn Node>,
     handle: Handle,
     map: Mmap,
-    free: Mutex<Vec<u32>>,
-    given_back: Condvar,
+    slots: Mutex<FreeSlots>,
+    changed: Condvar,
     sequence: AtomicU32,
     round_trips: AtomicU64,
+}
+
+/// The slots that nobody uses.
+struct FreeSlots {
+    free: Vec<u32>,
+    /// How many slots there are, those in use too, but without those that the host may write at any time.
+    usable: usize,
 }
 
 /// Slots that are taken until this is dropped.
@@ -72,15 +79,15 @@ impl Slots<'_> {
 
     /// Never uses the slots again: the host may still write them.
     pub fn forget(mut self) {
+        self.ring.slots().usable -= self.tickets.len();
         self.tickets.clear();
     }
 }
 
 impl Drop for Slots<'_> {
     fn drop(&mut self) {
-        let mut free = self.ring.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.extend(self.tickets.iter().map(|ticket| ticket.slot));
-        self.ring.given_back.notify_all();
+        self.ring.slots().free.extend(self.tickets.iter().map(|ticket| ticket.slot));
+        self.ring.changed.notify_all();
     }
 }
 
@@ -96,8 +103,8 @@ impl ReplyRing {
             node: node.clone(),
             handle,
             map,
-            free: Mutex::new((0..SLOT_COUNT).collect()),
-            given_back: Condvar::new(),
+            slots: Mutex::new(FreeSlots { free: (0..SLOT_COUNT).collect(), usable: SLOT_COUNT as usize }),
+            changed: Condvar::new(),
             sequence: AtomicU32::new(0),
             round_trips: AtomicU64::new(0),
         };
@@ -106,7 +113,7 @@ impl ReplyRing {
     }
 
     fn init(&self, resource_id: u32) -> Result<(), Error> {
-        let slots = self.take(1);
+        let slots = self.take(1, Opcode::Init)?;
         let mut stream = Stream::new();
         let init = wire::Init { resource_id: resource_id.into(), slot_count: SLOT_COUNT.into(), offset: 0.into() };
         for ticket in slots.tickets() {
@@ -120,34 +127,51 @@ impl ReplyRing {
         self.round_trips.load(Ordering::Relaxed)
     }
 
-    /// Takes `count` slots, at most [`SLOT_COUNT`], all at once, so that two callers never wait for each other's rest.
-    pub fn take(&self, count: usize) -> Slots<'_> {
-        let count = count.min(SLOT_COUNT as usize);
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = self.given_back.wait_while(free, |free| free.len() < count).unwrap_or_else(PoisonError::into_inner);
-        let keep = free.len() - count;
-        let taken = free.split_off(keep);
-        drop(free);
+    fn slots(&self) -> MutexGuard<'_, FreeSlots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many slots one caller may take.
+    pub fn usable(&self) -> usize {
+        self.slots().usable
+    }
+
+    /// Takes `count` slots for a command, all at once, so that two callers never wait for each other's rest.
+    ///
+    /// There are none when the host was silent so often that all are lost.
+    pub fn take(&self, count: usize, opcode: Opcode) -> Result<Slots<'_>, Error> {
+        let waiting = |slots: &mut FreeSlots| slots.free.len() < count && count <= slots.usable;
+        let mut slots = self.changed.wait_while(self.slots(), waiting).unwrap_or_else(PoisonError::into_inner);
+        let Some(keep) = slots.free.len().checked_sub(count) else {
+            return Err(Error::Silent { opcode });
+        };
+        let taken = slots.free.split_off(keep);
+        drop(slots);
         let tickets = taken.into_iter().map(|slot| {
             let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
             // The ring is mapped whole, so its slots are inside.
             let _cleared = self.map.store_release(slot as usize * SLOT_BYTES, STATUS_PENDING);
             Ticket { slot, sequence }
         });
-        Slots { ring: self, tickets: tickets.collect() }
+        Ok(Slots { ring: self, tickets: tickets.collect() })
     }
 
     /// Waits for the answers to a submission: looks at the slots, then lets the kernel wait for a fence behind it.
     ///
-    /// The outer error is silence, after which the slots are not used again; the inner ones are the host's refusals.
+    /// The outer error is silence; the inner ones are the host's refusals.
     pub fn wait(&self, slots: Slots<'_>, opcode: Opcode) -> Result<Vec<Result<Answer, Error>>, Error> {
         self.round_trips.fetch_add(1, Ordering::Relaxed);
         if !self.look(&slots) {
-            let waited = self.settle(&[]);
-            let answered = slots.tickets().all(|ticket| self.reply(ticket).is_some());
-            if !answered {
-                slots.forget();
-                return Err(waited.err().unwrap_or(Error::Silent { opcode }));
+            let settled = self.settle(&[]);
+            if slots.tickets().any(|ticket| self.reply(ticket).is_none()) {
+                return Err(match settled {
+                    // The fence came: the host has executed all, and writes these slots no more.
+                    Ok(()) => Error::Silent { opcode },
+                    Err(error) => {
+                        slots.forget();
+                        error
+                    }
+                });
             }
         }
         Ok(slots.tickets().map(|ticket| self.answer(ticket, opcode)).collect())
