@@ -64,6 +64,27 @@ fn every_format_is_filled_and_found_again_through_another_file() {
     }
 }
 
+/// Alone in a run of its own: the host looks at the buffer meanwhile, and compares it with the file.
+#[test]
+fn a_buffer_is_held_for_the_host() {
+    let (_, device) = open();
+    let buffer = device.create(&request(Format::NV12, 129, 67).with_name("held")).unwrap();
+    fill(&buffer);
+    check(&buffer);
+    let mut bytes = vec![0; buffer.size_bytes() as usize];
+    let mapping = buffer.map(buffer.layout().whole(), Access::READ).unwrap();
+    for plane in 0..2 {
+        let rows = mapping.plane(plane).unwrap();
+        for row in 0..rows.rows {
+            let at = (rows.offset_bytes + row * rows.stride_bytes) as usize;
+            let expected = (0..rows.row_bytes).map(|at| byte(plane, row, at));
+            bytes.splice(at..at + rows.row_bytes as usize, expected);
+        }
+    }
+    std::fs::write("/tmp/held", bytes).unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+}
+
 #[test]
 fn a_linear_allocation_is_one_ioctl_and_one_wait() {
     let (node, device) = open();

@@ -8,10 +8,10 @@ mod memory;
 mod queue;
 mod window;
 
-use super::{DeviceConfig, DeviceError, MemoryResolver};
+use super::{Device, DeviceConfig, DeviceError, MemoryResolver};
 use backend::VhostUserGpu;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 use vhost::vhost_user::Listener;
 use vhost_user_backend::VhostUserDaemon;
@@ -49,10 +49,27 @@ pub enum ServeError {
     Event(std::io::Error),
 }
 
+/// Looks at the device from outside of its queues, from any thread.
+#[derive(Clone, Default)]
+pub struct Watcher(Arc<Mutex<Option<Arc<VhostUserGpu>>>>);
+
+impl Watcher {
+    /// Calls `look` with the device of the VMM that is connected; `None` when there is none.
+    pub fn look<T>(&self, look: impl FnOnce(&Device) -> T) -> Option<T> {
+        let gpu = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        gpu.map(|gpu| look(gpu.device()))
+    }
+
+    fn set(&self, gpu: Option<Arc<VhostUserGpu>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = gpu;
+    }
+}
+
 /// A socket that VMMs connect to, one after the other.
 pub struct Server {
     listener: Listener,
     options: HostOptions,
+    watcher: Watcher,
 }
 
 impl Server {
@@ -66,7 +83,12 @@ impl Server {
         }
         let listener =
             Listener::new(path, true).map_err(|source| ServeError::Socket { path: path.display().to_string(), source })?;
-        Ok(Self { listener, options })
+        Ok(Self { listener, options, watcher: Watcher::default() })
+    }
+
+    /// For those who look at the device while it serves.
+    pub fn watcher(&self) -> Watcher {
+        self.watcher.clone()
     }
 
     /// Serves one VMM, from its connection to its end, with a device of its own.
@@ -81,9 +103,11 @@ impl Server {
         let mut daemon = daemon.map_err(ServeError::Daemon)?;
         daemon.start(&mut self.listener).map_err(ServeError::Daemon)?;
         log::info!("a VMM has connected");
+        self.watcher.set(Some(gpu.clone()));
         if let Err(error) = daemon.wait() {
             log::warn!("the VMM's connection ended: {error}");
         }
+        self.watcher.set(None);
         gpu.end();
         let stats = gpu.device().stats();
         log::info!("the VMM has gone after {} commands, {} of them refused", stats.commands, stats.errors);

@@ -1,6 +1,6 @@
 //! `virgbm host`: the host module as a device process.
 
-use crate::Failure;
+use crate::{Failure, control};
 use clap::Args;
 use std::path::PathBuf;
 use virgbm::host::vhost_user::{HostOptions, Server};
@@ -17,6 +17,9 @@ pub struct Options {
     /// What one guest context may hold, in MiB
     #[arg(long)]
     quota: Option<u64>,
+    /// A socket for `virgbm ctl`
+    #[arg(long)]
+    control: Option<PathBuf>,
     /// Serve one VMM and end
     #[arg(long)]
     once: bool,
@@ -30,6 +33,9 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         quota.device.bytes = quota.device.bytes.max(quota.context.bytes);
     }
     let mut server = Server::bind(&options.socket, host)?;
+    if let Some(path) = &options.control {
+        control::serve(path, server.watcher())?;
+    }
     log::info!("listening at {}", options.socket.display());
     loop {
         server.serve_one()?;

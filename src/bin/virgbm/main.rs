@@ -1,6 +1,8 @@
 //! The program `virgbm`: shows what the library and the host module do, on this machine or on a device node.
 
 mod alloc;
+mod control;
+mod ctl;
 mod demo;
 mod host;
 mod info;
@@ -46,6 +48,8 @@ enum Command {
     Alloc(alloc::Options),
     /// Be a virtio-gpu device for VMMs: a vhost-user process behind a socket
     Host(host::Options),
+    /// Look into a running `virgbm host`: its buffers, their pictures and bytes, its counts
+    Ctl(ctl::Options),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         Some(Command::Info(options)) => info::run(&options),
         Some(Command::Alloc(options)) => alloc::run(&options),
         Some(Command::Host(options)) => host::run(&options),
+        Some(Command::Ctl(options)) => ctl::run(&options),
     };
     // Whoever reads the output may have seen enough: a closed pipe is no failure.
     let printed = result.and_then(|text| match std::io::stdout().write_all(text.as_bytes()) {

@@ -105,10 +105,15 @@ impl Sheet {
             canvas.number(index + 1, left, top);
             canvas.picture(picture, left, top + label);
         }
-        let mut encoder = png::Encoder::new(BufWriter::new(File::create(path)?), width, height);
-        encoder.set_color(png::ColorType::Rgba);
-        encoder.set_depth(png::BitDepth::Eight);
-        encoder.write_header()?.write_image_data(&canvas.rgba)?;
-        Ok(())
+        write_png(path, width, height, &canvas.rgba)
     }
+}
+
+/// Writes a picture of eight bits each of red, green, blue and alpha.
+pub fn write_png(path: &Path, width: u32, height: u32, rgba: &[u8]) -> Result<(), Failure> {
+    let mut encoder = png::Encoder::new(BufWriter::new(File::create(path)?), width, height);
+    encoder.set_color(png::ColorType::Rgba);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.write_header()?.write_image_data(rgba)?;
+    Ok(())
 }

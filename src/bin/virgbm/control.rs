@@ -1,0 +1,152 @@
+//! The control socket of `virgbm host`: a line of request, a line of JSON as answer, and bytes behind it where they were asked for.
+
+use crate::Failure;
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+use virgbm::host::vhost_user::Watcher;
+use virgbm::host::{Device, Picture, ResourceInfo};
+
+/// How long a client may take for its line.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What can be asked.
+#[derive(Serialize, Deserialize)]
+pub enum Request {
+    /// Every live buffer.
+    List,
+    /// Counts.
+    Stats,
+    /// A buffer as eight bits each of red, green, blue and alpha.
+    Picture(u32),
+    /// A buffer as the guest laid it out.
+    Bytes(u32),
+}
+
+/// What is answered.
+#[derive(Serialize, Deserialize)]
+pub enum Answer {
+    List(Vec<Buffer>),
+    Stats(Stats),
+    /// `width * height * 4` bytes follow.
+    Picture {
+        width: u32,
+        height: u32,
+    },
+    /// So many bytes follow.
+    Bytes(u64),
+    Error(String),
+}
+
+/// A buffer in the list.
+#[derive(Serialize, Deserialize)]
+pub struct Buffer {
+    pub id: u32,
+    pub context: u32,
+    pub name: String,
+    pub kind: String,
+    pub format: Option<String>,
+    pub width: Option<u32>,
+    pub height: Option<u32>,
+    pub modifier: Option<u64>,
+    pub strides: Vec<u32>,
+    pub size_bytes: u64,
+    pub backing: String,
+    pub mapped: bool,
+    pub age_seconds: f64,
+}
+
+/// What the device holds and has done.
+#[derive(Serialize, Deserialize)]
+pub struct Stats {
+    pub contexts: usize,
+    pub objects: usize,
+    pub resources: usize,
+    pub mappings: usize,
+    pub bytes: u64,
+    pub commands: u64,
+    pub errors: u64,
+}
+
+impl From<ResourceInfo> for Buffer {
+    fn from(resource: ResourceInfo) -> Self {
+        let layout = resource.layout.as_ref();
+        Self {
+            id: resource.id,
+            context: resource.owner,
+            kind: resource.kind.to_owned(),
+            format: layout.map(|layout| layout.format.to_string()),
+            width: layout.map(|layout| layout.width),
+            height: layout.map(|layout| layout.height),
+            modifier: layout.map(|layout| layout.modifier.value()),
+            strides: layout.into_iter().flat_map(|layout| layout.planes.iter().map(|plane| plane.stride_bytes)).collect(),
+            size_bytes: resource.size_bytes,
+            backing: resource.storage.to_owned(),
+            mapped: resource.mapped,
+            age_seconds: resource.age.as_secs_f64(),
+            name: resource.name,
+        }
+    }
+}
+
+/// Listens at a path, and answers on a thread of its own for as long as the process lives.
+pub fn serve(path: &Path, watcher: Watcher) -> Result<(), Failure> {
+    // A socket of an earlier process is in the way of a new one.
+    let _gone = std::fs::remove_file(path);
+    let listener = UnixListener::bind(path)?;
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            if let Err(error) = answer(client, &watcher) {
+                log::debug!("control socket: {error}");
+            }
+        }
+    });
+    Ok(())
+}
+
+fn answer(mut client: UnixStream, watcher: &Watcher) -> Result<(), Failure> {
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.set_write_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new(&client).read_line(&mut line)?;
+    let request = serde_json::from_str(&line)?;
+    let nobody = || (Answer::Error("no VMM is connected".to_owned()), Vec::new());
+    let (answer, bytes) = watcher.look(|device| execute(device, &request)).unwrap_or_else(nobody);
+    client.write_all((serde_json::to_string(&answer)? + "\n").as_bytes())?;
+    Ok(client.write_all(&bytes)?)
+}
+
+fn execute(device: &Device, request: &Request) -> (Answer, Vec<u8>) {
+    let result = match request {
+        Request::List => Ok((Answer::List(device.resources().into_iter().map(Buffer::from).collect()), Vec::new())),
+        Request::Stats => {
+            let stats = device.stats();
+            let stats = Stats {
+                contexts: stats.contexts,
+                objects: stats.objects,
+                resources: stats.resources,
+                mappings: stats.mappings,
+                bytes: stats.held.bytes,
+                commands: stats.commands,
+                errors: stats.errors,
+            };
+            Ok((Answer::Stats(stats), Vec::new()))
+        }
+        Request::Picture(id) => device
+            .picture(*id)
+            .map(|Picture { width, height, rgba }| (Answer::Picture { width, height }, rgba))
+            .map_err(|error| error.to_string()),
+        Request::Bytes(id) => bytes(device, *id),
+    };
+    result.unwrap_or_else(|error| (Answer::Error(error), Vec::new()))
+}
+
+fn bytes(device: &Device, id: u32) -> Result<(Answer, Vec<u8>), String> {
+    let resource = device.resources().into_iter().find(|resource| resource.id == id);
+    let size = resource.ok_or_else(|| format!("resource {id} does not exist"))?.size_bytes;
+    let mut bytes = vec![0; usize::try_from(size).map_err(|error| error.to_string())?];
+    device.read_resource(id, 0, &mut bytes).map_err(|error| error.to_string())?;
+    Ok((Answer::Bytes(size), bytes))
+}
