@@ -1,6 +1,6 @@
 //! The device as a process of its own: a vhost-user backend that a VMM connects to.
 //!
-//! Transport only: queues and memory of the guest come in as vhost-user messages, commands go to [`Device`](super::Device) as
+//! Transport only: queues and memory of the guest come in as vhost-user messages, commands go to [`Device`] as
 //! bytes, and blobs go into the guest's window by the backend channel's SHMEM messages.
 
 mod backend;
