@@ -15,6 +15,7 @@ mod picture;
 mod quota;
 pub mod resolver;
 mod resource;
+mod scanout;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod test_rig;
 mod transfer;

@@ -1,4 +1,5 @@
-//! In a guest, on the Linux driver: what `tests/rig/boot` runs. `VIRGBM_NODE` names the node, `VIRGBM_VGEM` one of vgem.
+//! In a guest, on the Linux driver: what `tests/rig/boot` runs. `VIRGBM_NODE` names the node, `VIRGBM_CARD` the same as a card,
+//! `VIRGBM_VGEM` a node of vgem.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use drm::control::Device as _;
@@ -62,6 +63,50 @@ fn every_format_is_filled_and_found_again_through_another_file() {
         assert_eq!(imported.layout(), buffer.layout(), "the host describes it");
         check(&imported);
     }
+}
+
+/// A buffer of ours as the drm crate wants it for a framebuffer.
+struct Shown<'a>(&'a BufferObject);
+
+impl drm::buffer::Buffer for Shown<'_> {
+    fn size(&self) -> (u32, u32) {
+        (self.0.layout().width, self.0.layout().height)
+    }
+    fn format(&self) -> drm::buffer::DrmFourcc {
+        drm::buffer::DrmFourcc::Xrgb8888
+    }
+    fn pitch(&self) -> u32 {
+        self.0.layout().planes[0].stride_bytes
+    }
+    fn handle(&self) -> drm::buffer::Handle {
+        drm::control::from_u32(self.0.bo_handle()).unwrap()
+    }
+}
+
+/// Alone in a run of its own: the host takes a screenshot meanwhile, and compares it with the file.
+#[test]
+fn a_buffer_is_held_on_the_screen() {
+    let node = Arc::new(DrmNode::open(std::env::var("VIRGBM_CARD").unwrap()).unwrap());
+    let device = Device::open(node.clone()).unwrap();
+    let resources = node.resource_handles().unwrap();
+    let connector = node.get_connector(resources.connectors()[0], true).unwrap();
+    let mode = connector.modes()[0];
+    let (width, height) = (u32::from(mode.size().0), u32::from(mode.size().1));
+    let asked = BufferRequest::new(Format::XRGB8888, width, height, Usage::SCANOUT | Usage::CPU_WRITE_RARELY);
+    let buffer = device.create(&asked.with_name("screen")).unwrap();
+    let mapping = buffer.map(buffer.layout().whole(), Access::WRITE).unwrap();
+    let mut expected = Vec::new();
+    for y in 0..height {
+        let pixels: Vec<[u8; 3]> = (0..width).map(|x| [x as u8, y as u8, (x / 7 + y / 5) as u8]).collect();
+        let row: Vec<u8> = pixels.iter().flat_map(|[red, green, blue]| [*blue, *green, *red, 0]).collect();
+        mapping.write_row(0, y.into(), &row).unwrap();
+        expected.extend(pixels.iter().flat_map(|[red, green, blue]| [*red, *green, *blue, 255]));
+    }
+    let framebuffer = node.add_framebuffer(&Shown(&buffer), 24, 32).unwrap();
+    node.set_crtc(resources.crtcs()[0], Some(framebuffer), (0, 0), &[connector.handle()], Some(mode)).unwrap();
+    std::fs::write("/tmp/screen", expected).unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    node.destroy_framebuffer(framebuffer).unwrap();
 }
 
 /// Alone in a run of its own: the host looks at the buffer meanwhile, and compares it with the file.

@@ -12,10 +12,12 @@ pub struct DeviceConfig {
     pub blob_alignment: u32,
     /// Its limits.
     pub quota: Quota,
+    /// The size of its screen in pixels; a device without one only renders.
+    pub scanout: Option<(u32, u32)>,
 }
 
 impl Default for DeviceConfig {
     fn default() -> Self {
-        Self { capset_id: CAPSET_ID, blob_alignment: 4096, quota: Quota::default() }
+        Self { capset_id: CAPSET_ID, blob_alignment: 4096, quota: Quota::default(), scanout: None }
     }
 }

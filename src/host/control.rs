@@ -8,6 +8,7 @@ use super::object::Object;
 use super::quota::{Account, Amount, Charge};
 use super::resolver::{Parameters, Resolvers};
 use super::resource::{Resource, ResourceKind, Resources, find, printable};
+use super::scanout::Scanouts;
 use super::transfer::{Direction, GuestRows, transfer};
 use super::{CommandError, GuestMemory};
 use crate::layout::Region;
@@ -66,6 +67,7 @@ pub(super) struct State {
     pub windowed: BTreeMap<u64, u64>,
     pub attachments: usize,
     pub account: Arc<Account>,
+    pub scanouts: Scanouts,
 }
 
 impl State {
@@ -97,14 +99,20 @@ impl State {
             Command::ResourceUnref | Command::ResourceMapBlob | Command::ResourceUnmapBlob => {
                 Err(CommandError::NotOffered(request.command))
             }
-            // The device has no scanout.
-            Command::GetDisplayInfo
-            | Command::SetScanout
-            | Command::SetScanoutBlob
-            | Command::ResourceFlush
-            | Command::GetEdid
-            | Command::UpdateCursor
-            | Command::MoveCursor => Err(CommandError::NotOffered(request.command)),
+            Command::GetDisplayInfo => {
+                reply.extend_from_slice(self.scanouts.display_info().as_bytes());
+                return Ok(Reply::OkDisplayInfo);
+            }
+            Command::SetScanout => self.scanouts.set(&request.body()?.0, &mut self.resources),
+            Command::SetScanoutBlob => self.scanouts.set_blob(&request.body()?.0, &mut self.resources),
+            Command::ResourceFlush => self.flush(request),
+            Command::UpdateCursor => {
+                let (body, _) = request.body::<wire::Cursor>()?;
+                self.scanouts.set_cursor(&body, Some(body.resource_id.get()), &mut self.resources)
+            }
+            Command::MoveCursor => self.scanouts.set_cursor(&request.body()?.0, None, &mut self.resources),
+            // The feature bit is not offered.
+            Command::GetEdid => Err(CommandError::NotOffered(request.command)),
         }?;
         Ok(Reply::OkNoData)
     }
@@ -380,6 +388,12 @@ impl State {
         Ok(())
     }
 
+    /// The picture is read when somebody looks, so a flush only has to name a resource.
+    fn flush(&mut self, request: &Request<'_>) -> Result<(), CommandError> {
+        let (body, _) = request.body::<wire::ResourceFlush>()?;
+        find(&mut self.resources, body.resource_id.get()).map(drop)
+    }
+
     fn assign_uuid(&mut self, request: &Request<'_>, reply: &mut Vec<u8>) -> Result<Reply, CommandError> {
         let (body, _) = request.body::<wire::ResourceId>()?;
         let resource = find(&mut self.resources, body.resource_id.get())?;
@@ -423,6 +437,7 @@ pub(super) fn unref(state: &mut State, request: &Request<'_>) -> Result<Resource
     let resource = state.resources.remove(&id).ok_or(CommandError::UnknownResource(id))?;
     let detached = state.contexts.values_mut().map(|context| usize::from(context.detach(id))).sum::<usize>();
     state.attachments -= detached;
+    state.scanouts.forget(id);
     Ok(resource)
 }
 

@@ -6,6 +6,7 @@ use super::control::{self, Request, State};
 use super::quota::{Account, Amount};
 use super::resolver::{Image, Resolver, Resolvers};
 use super::resource::{Resource, ResourceInfo};
+use super::scanout::Scanouts;
 use super::window::Window;
 use super::{CommandError, Export, GuestMemory, Picture};
 use crate::Offer;
@@ -30,6 +31,8 @@ pub enum DeviceError {
     BlobAlignment(u32),
     #[error("resource {0} does not exist")]
     UnknownResource(u32),
+    #[error("screen {0} shows nothing")]
+    Dark(usize),
     #[error("resource {resource_id}: {why}")]
     Unreadable { resource_id: u32, why: String },
 }
@@ -102,6 +105,7 @@ impl Device {
             windowed: BTreeMap::new(),
             attachments: 0,
             account: Account::device(config.quota.device),
+            scanouts: Scanouts::new(config.scanout.into_iter().collect()),
         };
         let (commands, errors) = (AtomicU64::new(0), AtomicU64::new(0));
         Ok(Self { state: Mutex::new(state), window_order: Mutex::new(()), memory, window, commands, errors })
@@ -114,9 +118,10 @@ impl Device {
             .fold(0, |bits, bit| bits | 1 << bit)
     }
 
-    /// The configuration space: one capset, no scanout.
+    /// The configuration space: one capset, and the screen where there is one.
     pub fn config_space(&self) -> wire::Config {
-        wire::Config { num_capsets: 1.into(), ..wire::Config::default() }
+        let scanouts = self.lock().scanouts.count() as u32;
+        wire::Config { num_scanouts: scanouts.into(), num_capsets: 1.into(), ..wire::Config::default() }
     }
 
     /// Executes one command of the control queue, `request` being all of its readable bytes, and leaves the answer in `reply`,
@@ -160,6 +165,7 @@ impl Device {
         let resources = {
             let mut state = self.lock();
             state.contexts.clear();
+            state.scanouts.clear();
             state.attachments = 0;
             std::mem::take(&mut state.resources)
         };
@@ -216,6 +222,25 @@ impl Device {
         };
         // Without the lock: the guest goes on while its pixels are turned.
         Picture::decode(&layout, &bytes).map_err(|error| unreadable(resource_id, error))
+    }
+
+    /// What a screen shows: the part of its resource that the guest has put there, as the guest has last written it.
+    ///
+    /// # Errors
+    /// [`DeviceError::Dark`] when the screen shows nothing, else as [`picture`](Self::picture).
+    pub fn screenshot(&self, scanout: usize) -> Result<Picture, DeviceError> {
+        let (shown, bytes) = {
+            let state = self.lock();
+            let shown = *state.scanouts.get(scanout).ok_or(DeviceError::Dark(scanout))?;
+            let id = shown.resource_id;
+            let resource = state.resources.get(&id).ok_or(DeviceError::UnknownResource(id))?;
+            let length = Picture::bytes_needed(&shown.layout).map_err(|error| unreadable(id, error))?;
+            let mut bytes = vec![0; length];
+            resource.read(&*self.memory, 0, &mut bytes).map_err(|error| unreadable(id, error))?;
+            (shown, bytes)
+        };
+        let picture = Picture::decode(&shown.layout, &bytes).map_err(|error| unreadable(shown.resource_id, error))?;
+        Ok(picture.crop(shown.region))
     }
 
     /// A descriptor for a resource's image, which may leave the host.

@@ -29,6 +29,8 @@ pub enum CommandError {
     UnknownResource(u32),
     #[error("resource {0} exists already, or is 0")]
     ResourceInUse(u32),
+    #[error("scanout {0} does not exist")]
+    UnknownScanout(u32),
     #[error("resource {resource_id} is not attached to context {ctx_id}")]
     NotAttached { resource_id: u32, ctx_id: u32 },
     #[error("{what} {value} is out of range")]
@@ -71,6 +73,7 @@ impl CommandError {
                 Reply::ErrUnspec
             }
             Self::UnknownContext(_) | Self::ContextInUse(_) => Reply::ErrInvalidContextId,
+            Self::UnknownScanout(_) => Reply::ErrInvalidScanoutId,
             Self::UnknownResource(_) | Self::ResourceInUse(_) | Self::NotAttached { .. } => Reply::ErrInvalidResourceId,
             Self::Quota(_) | Self::TooMany { .. } | Self::Resolve(ResolveError::Memory(_)) => Reply::ErrOutOfMemory,
             _ => Reply::ErrInvalidParameter,

@@ -1,5 +1,6 @@
 //! [`Picture`]: a buffer as a person sees it.
 
+use crate::layout::Region;
 use crate::{Layout, Modifier, pixel};
 use thiserror::Error;
 
@@ -60,6 +61,17 @@ impl Picture {
             }
         }
         Ok(Self { width: layout.width, height: layout.height, rgba })
+    }
+
+    /// The part of the picture that a region covers.
+    pub(super) fn crop(self, region: Region) -> Self {
+        if (region.width, region.height) == (self.width, self.height) {
+            return self;
+        }
+        let row_bytes = self.width as usize * 4;
+        let rows = self.rgba.chunks_exact(row_bytes).skip(region.y as usize).take(region.height as usize);
+        let cut = rows.flat_map(|row| row.iter().skip(region.x as usize * 4).take(region.width as usize * 4));
+        Self { width: region.width, height: region.height, rgba: cut.copied().collect() }
     }
 }
 

@@ -52,6 +52,11 @@ impl GuestMemory for Pages {
     }
 }
 
+/// One run of guest pages.
+pub fn entry(address: u64, length: u32) -> wire::MemEntry {
+    wire::MemEntry { addr: address.into(), length: length.into(), ..wire::MemEntry::default() }
+}
+
 /// A window that remembers what is mapped, and refuses when told to.
 #[derive(Default)]
 pub struct Shelf {
@@ -112,16 +117,15 @@ impl Default for Guest {
 
 impl Guest {
     /// A device without any context.
-    pub fn bare(quota: Quota, resolvers: Vec<Box<dyn Resolver>>) -> Self {
+    pub fn bare(config: DeviceConfig, resolvers: Vec<Box<dyn Resolver>>) -> Self {
         let (pages, window) = (Arc::new(Pages::new(MEMORY_BYTES)), Arc::new(Shelf::default()));
-        let config = DeviceConfig { quota, ..DeviceConfig::default() };
         let device = Device::new(config, resolvers, pages.clone(), window.clone()).unwrap();
         Self { device, window, pages }
     }
 
-    /// A device with these limits, the context and the ring.
-    pub fn with_quota(quota: Quota) -> Self {
-        let guest = Self::bare(quota, vec![Box::new(MemoryResolver::without_udmabuf())]);
+    /// A device with plain memory, the context and the ring.
+    pub fn with_config(config: DeviceConfig) -> Self {
+        let guest = Self::bare(config, vec![Box::new(MemoryResolver::without_udmabuf())]);
         guest.create_context(1, alloc::CAPSET_ID);
         guest.guest_blob(RING, 0, 4096);
         guest.attach(1, RING);
@@ -130,6 +134,11 @@ impl Guest {
         stream.push(Opcode::Init, 0, 0, 0, &[init.as_bytes()]);
         assert_eq!(guest.submit(1, stream.as_bytes()), Reply::OkNoData);
         guest
+    }
+
+    /// A device with these limits, the context and the ring.
+    pub fn with_quota(quota: Quota) -> Self {
+        Self::with_config(DeviceConfig { quota, ..DeviceConfig::default() })
     }
 
     /// A device with default limits, the context and the ring.
@@ -200,6 +209,19 @@ impl Guest {
         let mut bytes = [0; size_of::<SlotReply>()];
         self.pages.read(u64::from(index) * 256, &mut bytes).unwrap();
         SlotReply::read_from_bytes(&bytes).unwrap()
+    }
+
+    /// RESOURCE_CREATE_2D.
+    pub fn create_2d(&self, id: u32, format: u32, width: u32, height: u32) -> Reply {
+        let body =
+            wire::ResourceCreate2d { resource_id: id.into(), format: format.into(), width: width.into(), height: height.into() };
+        self.command(Command::ResourceCreate2d, 0, body, &[])
+    }
+
+    /// RESOURCE_ATTACH_BACKING that says it has `nr_entries`.
+    pub fn attach_backing(&self, id: u32, nr_entries: u32, entries: &[wire::MemEntry]) -> Reply {
+        let body = wire::AttachBacking { resource_id: id.into(), nr_entries: nr_entries.into() };
+        self.command(Command::ResourceAttachBacking, 0, body, entries.as_bytes())
     }
 
     /// A blob of host memory that context 1 claims.

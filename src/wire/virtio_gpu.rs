@@ -224,6 +224,12 @@ wire_structs! {
     /// Body of its reply.
     MapInfo, 8 { map_info: U32, padding: U32 }
 
+    /// One screen in the reply to GET_DISPLAY_INFO.
+    DisplayMode, 24 { rect: Rect, enabled: U32, flags: U32 }
+
+    /// Body of the reply to GET_DISPLAY_INFO: 16 screens.
+    DisplayInfo, 384 { modes: [DisplayMode; 16] }
+
     /// Body of SET_SCANOUT.
     SetScanout, 24 { rect: Rect, scanout_id: U32, resource_id: U32 }
 

@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 use virgbm::host::vhost_user::Watcher;
-use virgbm::host::{Device, Picture, ResourceInfo};
+use virgbm::host::{Device, DeviceError, Picture, ResourceInfo};
 
 /// How long a client may take for its line.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,6 +23,8 @@ pub enum Request {
     Picture(u32),
     /// A buffer as the guest laid it out.
     Bytes(u32),
+    /// What the screen shows.
+    Screenshot,
 }
 
 /// What is answered.
@@ -134,13 +136,16 @@ fn execute(device: &Device, request: &Request) -> (Answer, Vec<u8>) {
             };
             Ok((Answer::Stats(stats), Vec::new()))
         }
-        Request::Picture(id) => device
-            .picture(*id)
-            .map(|Picture { width, height, rgba }| (Answer::Picture { width, height }, rgba))
-            .map_err(|error| error.to_string()),
+        Request::Picture(id) => picture(device.picture(*id)),
+        Request::Screenshot => picture(device.screenshot(0)),
         Request::Bytes(id) => bytes(device, *id),
     };
     result.unwrap_or_else(|error| (Answer::Error(error), Vec::new()))
+}
+
+fn picture(picture: Result<Picture, DeviceError>) -> Result<(Answer, Vec<u8>), String> {
+    let Picture { width, height, rgba } = picture.map_err(|error| error.to_string())?;
+    Ok((Answer::Picture { width, height }, rgba))
 }
 
 fn bytes(device: &Device, id: u32) -> Result<(Answer, Vec<u8>), String> {

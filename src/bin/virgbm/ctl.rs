@@ -6,7 +6,7 @@ use crate::{Failure, sheet};
 use clap::{Args, Subcommand};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Whom to ask what.
 #[derive(Args)]
@@ -27,6 +27,11 @@ enum Command {
     List,
     /// What the device holds and has done
     Stats,
+    /// Write what the screen shows as a PNG, or as bytes of red, green, blue and alpha when the file is not called .png
+    Screenshot {
+        /// Where to
+        file: PathBuf,
+    },
     /// Write a buffer as a PNG, or as its bytes when the file is not called .png
     Dump {
         /// The buffer's number in the list
@@ -40,7 +45,8 @@ pub fn run(options: &Options) -> Result<String, Failure> {
     let request = match &options.command {
         Command::List => Request::List,
         Command::Stats => Request::Stats,
-        Command::Dump { id, file } if file.extension().is_some_and(|extension| extension == "png") => Request::Picture(*id),
+        Command::Screenshot { .. } => Request::Screenshot,
+        Command::Dump { id, file } if is_png(file) => Request::Picture(*id),
         Command::Dump { id, .. } => Request::Bytes(*id),
     };
     let mut socket = UnixStream::connect(&options.control)?;
@@ -55,10 +61,14 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         (_, Answer::Stats(stats)) if options.json => Ok(serde_json::to_string_pretty(&stats)? + "\n"),
         (_, Answer::List(buffers)) => Ok(list(&buffers)),
         (_, Answer::Stats(stats)) => Ok(describe(&stats)),
-        (Command::Dump { file, .. }, Answer::Picture { width, height }) => {
+        (Command::Dump { file, .. } | Command::Screenshot { file }, Answer::Picture { width, height }) => {
             let mut rgba = vec![0; width as usize * height as usize * 4];
             reader.read_exact(&mut rgba)?;
-            sheet::write_png(file, width, height, &rgba)?;
+            if is_png(file) {
+                sheet::write_png(file, width, height, &rgba)?;
+            } else {
+                std::fs::write(file, &rgba)?;
+            }
             Ok(format!("{}: {width}x{height}\n", file.display()))
         }
         (Command::Dump { file, .. }, Answer::Bytes(size)) => {
@@ -69,6 +79,10 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         }
         _ => Err("the host answered something else".into()),
     }
+}
+
+fn is_png(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "png")
 }
 
 fn list(buffers: &[Buffer]) -> String {

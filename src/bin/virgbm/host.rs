@@ -14,6 +14,9 @@ pub struct Options {
     /// The size of the host-visible window in MiB, a power of two; 0 for none
     #[arg(long, default_value_t = 256)]
     window_size: u64,
+    /// The screen's size in pixels; `none` for a device that only renders
+    #[arg(long, default_value = "1024x768", value_parser = parse_scanout)]
+    scanout: Scanout,
     /// What one guest context may hold, in MiB
     #[arg(long)]
     quota: Option<u64>,
@@ -25,8 +28,23 @@ pub struct Options {
     once: bool,
 }
 
+/// A screen, or none.
+#[derive(Clone, Copy)]
+struct Scanout(Option<(u32, u32)>);
+
+fn parse_scanout(text: &str) -> Result<Scanout, String> {
+    if text == "none" {
+        return Ok(Scanout(None));
+    }
+    let (width, height) = crate::alloc::parse_size(text)?;
+    // What the guest kernel takes as a mode.
+    let sane = |side: u32| (32..=16_384).contains(&side);
+    if sane(width) && sane(height) { Ok(Scanout(Some((width, height)))) } else { Err("from 32 to 16384 pixels".to_owned()) }
+}
+
 pub fn run(options: &Options) -> Result<String, Failure> {
     let mut host = HostOptions { window_bytes: options.window_size << 20, ..HostOptions::default() };
+    host.config.scanout = options.scanout.0;
     if let Some(mebibytes) = options.quota {
         let quota = &mut host.config.quota;
         quota.context.bytes = mebibytes << 20;

@@ -1,9 +1,9 @@
 //! The protocol's commands, good and bad, as bytes.
 
-use crate::host::GuestMemory;
 use crate::host::quota::{Amount, Quota};
 use crate::host::resolver::memory::MemoryResolver;
 use crate::host::test_rig::*;
+use crate::host::{DeviceConfig, GuestMemory};
 use crate::wire::alloc::{self as wire, FLAG_REPLY_AT_CLAIM, NO_REPLY, Opcode, STATUS_PENDING, Status, Stream};
 use crate::wire::virtio_gpu::{self as virtio, BLOB_FLAG_USE_MAPPABLE, Command, Reply};
 use crate::{Alignment, BufferRequest, Format, Layout, Modifier, Usage};
@@ -262,7 +262,7 @@ fn classes_that_no_resolver_has_are_refused_by_name() {
 
 #[test]
 fn a_host_without_plain_memory_says_so() {
-    let guest = Guest::bare(Quota::default(), vec![]);
+    let guest = Guest::bare(DeviceConfig::default(), vec![]);
     guest.create_context(1, wire::CAPSET_ID);
     assert_eq!(guest.host_blob(9, 0, 4096, 0), Reply::ErrInvalidParameter);
     assert_eq!(guest.device.stats().held, Amount::default());
@@ -340,7 +340,7 @@ fn init(guest: &Guest, resource_id: u32, slot_count: u32, offset: u64, reply_slo
 
 #[test]
 fn a_ring_must_be_attached_whole_slots_inside_its_pages() {
-    let guest = Guest::bare(Quota::default(), vec![Box::new(MemoryResolver::without_udmabuf())]);
+    let guest = Guest::bare(DeviceConfig::default(), vec![Box::new(MemoryResolver::without_udmabuf())]);
     guest.create_context(1, wire::CAPSET_ID);
     guest.guest_blob(RING, 0, 4096);
     guest.guest_blob(2, 8192 + 128, 4096);

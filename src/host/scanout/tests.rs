@@ -1,0 +1,100 @@
+use crate::host::test_rig::*;
+use crate::host::{DeviceConfig, DeviceError, GuestMemory};
+use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, Reply};
+use zerocopy::FromBytes;
+
+/// A guest with a screen of 64x48.
+fn with_screen() -> Guest {
+    let config = DeviceConfig { scanout: Some((64, 48)), ..DeviceConfig::default() };
+    Guest::with_config(config)
+}
+
+fn rect(x: u32, y: u32, width: u32, height: u32) -> wire::Rect {
+    wire::Rect { x: x.into(), y: y.into(), width: width.into(), height: height.into() }
+}
+
+fn set_scanout(guest: &Guest, scanout: u32, id: u32, rect: wire::Rect) -> Reply {
+    let body = wire::SetScanout { rect, scanout_id: scanout.into(), resource_id: id.into() };
+    guest.command(Command::SetScanout, 0, body, &[])
+}
+
+#[test]
+fn the_screen_is_announced() {
+    let guest = with_screen();
+    assert_eq!(guest.device.config_space().num_scanouts.get(), 1);
+    let (header, body) = guest.send(CtrlHdr::command(Command::GetDisplayInfo, 0), &[]);
+    let info = wire::DisplayInfo::read_from_bytes(&body).unwrap();
+    assert_eq!((header.ctype.get(), body.len()), (0x1101, 408 - 24));
+    assert_eq!((info.modes[0].rect, info.modes[0].enabled.get(), info.modes[1].enabled.get()), (rect(0, 0, 64, 48), 1, 0));
+}
+
+#[test]
+fn a_screenshot_is_the_part_of_the_resource_that_is_shown() {
+    let guest = with_screen();
+    assert_eq!(guest.device.screenshot(0), Err(DeviceError::Dark(0)));
+    guest.create_2d(7, 2, 4, 2);
+    guest.attach_backing(7, 1, &[entry(8192, 32)]);
+    guest.pages.write(8192, &(0..32).collect::<Vec<u8>>()).unwrap();
+    let transfer = wire::TransferToHost2d { rect: rect(0, 0, 4, 2), resource_id: 7.into(), ..Default::default() };
+    guest.command(Command::TransferToHost2d, 0, transfer, &[]);
+    assert_eq!(set_scanout(&guest, 0, 7, rect(1, 1, 2, 1)), Reply::OkNoData);
+    let flush = wire::ResourceFlush { rect: rect(1, 1, 2, 1), resource_id: 7.into(), padding: 0.into() };
+    assert_eq!(guest.command(Command::ResourceFlush, 0, flush, &[]), Reply::OkNoData);
+    let seen = guest.device.screenshot(0).unwrap();
+    assert_eq!((seen.width, seen.height, seen.rgba), (2, 1, vec![22, 21, 20, 255, 26, 25, 24, 255]));
+    guest.on_resource(Command::ResourceUnref, 0, 7);
+    assert_eq!(guest.device.screenshot(0), Err(DeviceError::Dark(0)));
+}
+
+#[test]
+fn a_blob_is_shown_with_the_layout_that_the_guest_says() {
+    let guest = with_screen();
+    guest.guest_blob(8, 8192, 4096);
+    guest.pages.write(8192 + 16, &[1, 2, 3, 0]).unwrap();
+    let show = |id: u32, format: u32, stride: u32, offset: u32, size: u32| {
+        let body = wire::SetScanoutBlob {
+            rect: rect(0, 0, 1, 1),
+            resource_id: id.into(),
+            width: size.into(),
+            height: size.into(),
+            format: format.into(),
+            strides: [stride.into(), 0.into(), 0.into(), 0.into()],
+            offsets: [offset.into(), 0.into(), 0.into(), 0.into()],
+            ..Default::default()
+        };
+        guest.command(Command::SetScanoutBlob, 0, body, &[])
+    };
+    assert_eq!(show(8, 2, 64, 16, 2), Reply::OkNoData);
+    assert_eq!(guest.device.screenshot(0).unwrap().rgba, [3, 2, 1, 255]);
+    for (id, format, stride, offset, size) in
+        [(8, 166, 64, 0, 2), (8, 2, 7, 0, 2), (8, 2, 64, 4090, 2), (8, 2, u32::MAX, 0, 2), (8, 2, 64, 0, 65), (8, 2, 64, 0, 0)]
+    {
+        assert_eq!(show(id, format, stride, offset, size), Reply::ErrInvalidParameter, "{format} {stride} {offset} {size}");
+    }
+    assert_eq!(show(99, 2, 64, 0, 2), Reply::ErrInvalidResourceId);
+    assert_eq!(show(0, 0, 0, 0, 0), Reply::OkNoData);
+    assert_eq!(guest.device.screenshot(0), Err(DeviceError::Dark(0)));
+}
+
+#[test]
+fn screens_and_rectangles_that_are_not_there_are_refused() {
+    let guest = with_screen();
+    guest.create_2d(7, 2, 4, 2);
+    for scanout in [1, 16, u32::MAX] {
+        assert_eq!(set_scanout(&guest, scanout, 7, rect(0, 0, 4, 2)), Reply::ErrInvalidScanoutId);
+        assert_eq!(set_scanout(&guest, scanout, 0, rect(0, 0, 0, 0)), Reply::ErrInvalidScanoutId);
+    }
+    assert_eq!(set_scanout(&guest, 0, 99, rect(0, 0, 4, 2)), Reply::ErrInvalidResourceId);
+    assert_eq!(set_scanout(&guest, 0, RING, rect(0, 0, 4, 2)), Reply::ErrInvalidParameter, "it has no layout");
+    for bad in [rect(0, 0, 5, 2), rect(1, 0, 4, 2), rect(0, 0, 0, 2), rect(u32::MAX, 0, 2, 2)] {
+        assert_eq!(set_scanout(&guest, 0, 7, bad), Reply::ErrInvalidParameter);
+    }
+    let cursor = |scanout: u32, id: u32, command| {
+        let body = wire::Cursor { scanout_id: scanout.into(), resource_id: id.into(), ..Default::default() };
+        guest.command(command, 0, body, &[])
+    };
+    assert_eq!(cursor(0, 7, Command::UpdateCursor), Reply::OkNoData);
+    assert_eq!(cursor(0, 0, Command::MoveCursor), Reply::OkNoData);
+    assert_eq!(cursor(0, 99, Command::UpdateCursor), Reply::ErrInvalidResourceId);
+    assert_eq!(cursor(3, 7, Command::MoveCursor), Reply::ErrInvalidScanoutId);
+}
