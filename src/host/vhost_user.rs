@@ -6,6 +6,7 @@
 mod backend;
 mod memory;
 mod queue;
+mod sys;
 mod window;
 
 use super::{Device, DeviceConfig, DeviceError, MemoryResolver};
@@ -99,6 +100,7 @@ impl Server {
         let memory = GuestMemoryAtomic::new(GuestMemoryMmap::<()>::new());
         let resolvers: Vec<Box<dyn super::Resolver>> = vec![Box::new(MemoryResolver::new())];
         let gpu = Arc::new(VhostUserGpu::new(self.options, resolvers, memory.clone())?);
+        // Declared after `gpu`, so that it goes first: its thread polls an event of the other.
         let daemon = VhostUserDaemon::new("virgbm".to_owned(), gpu.clone(), memory);
         let mut daemon = daemon.map_err(ServeError::Daemon)?;
         daemon.start(&mut self.listener).map_err(ServeError::Daemon)?;

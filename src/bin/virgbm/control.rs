@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use serde::{Deserialize, Serialize};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
@@ -11,6 +11,9 @@ use virgbm::host::{Device, DeviceError, Picture, ResourceInfo};
 
 /// How long a client may take for its line.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest request, in bytes.
+const LONGEST_LINE: u64 = 256;
 
 /// What can be asked.
 #[derive(Serialize, Deserialize)]
@@ -112,7 +115,7 @@ fn answer(mut client: UnixStream, watcher: &Watcher) -> Result<(), Failure> {
     client.set_read_timeout(Some(PATIENCE))?;
     client.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
-    BufReader::new(&client).read_line(&mut line)?;
+    BufReader::new((&client).take(LONGEST_LINE)).read_line(&mut line)?;
     let request = serde_json::from_str(&line)?;
     let nobody = || (Answer::Error("no VMM is connected".to_owned()), Vec::new());
     let (answer, bytes) = watcher.look(|device| execute(device, &request)).unwrap_or_else(nobody);

@@ -3,6 +3,7 @@
 use super::HostOptions;
 use super::memory::{Table, VmMemory};
 use super::queue::{self, Buffers};
+use super::sys::ExitEvent;
 use super::window::ShmemWindow;
 use crate::host::{Device, DeviceError, Resolver, Window};
 use std::io;
@@ -13,7 +14,7 @@ use vhost_user_backend::{VhostUserBackend, VringRwLock, VringT};
 use virtio_queue::QueueT;
 use vm_memory::{GuestAddressSpace, GuestMemoryBackend};
 use vmm_sys_util::epoll::EventSet;
-use vmm_sys_util::event::{EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier};
+use vmm_sys_util::event::{EventConsumer, EventNotifier};
 use zerocopy::IntoBytes;
 
 /// Control and cursor.
@@ -30,7 +31,7 @@ pub struct VhostUserGpu {
     window: Arc<ShmemWindow>,
     table: Table,
     buffers: Mutex<Buffers>,
-    exit: Mutex<Option<EventNotifier>>,
+    exit: Mutex<Option<ExitEvent>>,
 }
 
 impl VhostUserGpu {
@@ -47,7 +48,7 @@ impl VhostUserGpu {
     /// After the VMM has gone: ends the queue thread and frees what the guest had.
     pub fn end(&self) {
         self.window.set_channel(None);
-        if let Some(exit) = self.exit.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(exit) = &*self.exit.lock().unwrap_or_else(PoisonError::into_inner) {
             let _told = exit.notify();
         }
         self.device.reset();
@@ -102,9 +103,9 @@ impl VhostUserBackend for VhostUserGpu {
     }
 
     fn exit_event(&self, _: usize) -> Option<(EventConsumer, EventNotifier)> {
-        let (consumer, notifier) = new_event_consumer_and_notifier(EventFlag::NONBLOCK).ok()?;
-        *self.exit.lock().unwrap_or_else(PoisonError::into_inner) = notifier.try_clone().ok();
-        Some((consumer, notifier))
+        let (event, pair) = ExitEvent::new().ok()?;
+        *self.exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(event);
+        Some(pair)
     }
 
     fn handle_event(&self, queue: u16, events: EventSet, vrings: &[VringRwLock], _: usize) -> io::Result<()> {

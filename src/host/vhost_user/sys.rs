@@ -1,0 +1,39 @@
+//! The event that ends a queue thread, with an owner for the descriptor that the vhost-user crate forgets.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use vmm_sys_util::event::{EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier};
+
+/// The event of one queue thread. It must outlive the daemon that has the thread.
+#[derive(Debug)]
+pub struct ExitEvent {
+    notifier: EventNotifier,
+    forgotten: RawFd,
+}
+
+impl ExitEvent {
+    /// A new event, and the pair that the daemon takes.
+    ///
+    /// # Errors
+    /// Those of eventfd(2).
+    pub fn new() -> io::Result<(Self, (EventConsumer, EventNotifier))> {
+        let (consumer, notifier) = new_event_consumer_and_notifier(EventFlag::NONBLOCK | EventFlag::CLOEXEC)?;
+        let event = Self { notifier: notifier.try_clone()?, forgotten: consumer.as_raw_fd() };
+        Ok((event, (consumer, notifier)))
+    }
+
+    /// Ends the thread.
+    pub fn notify(&self) -> io::Result<()> {
+        self.notifier.notify()
+    }
+}
+
+impl Drop for ExitEvent {
+    fn drop(&mut self) {
+        // SAFETY: `VringEpollHandler::new` of vhost-user-backend 0.24.0, the version that Cargo.toml pins, turns the consumer into
+        // this number by `into_raw_fd` and never closes it; the daemon that polled it is gone, so nobody owns it but this.
+        drop(unsafe { OwnedFd::from_raw_fd(self.forgotten) });
+    }
+}

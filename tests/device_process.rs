@@ -1,0 +1,122 @@
+//! `virgbm host` as a process: strangers on its sockets neither end it nor leave anything in it.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output};
+use std::time::{Duration, Instant};
+
+struct Process {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Process {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_virgbm"))
+            .args(["host", "--socket"])
+            .arg(folder.path().join("gpu"))
+            .arg("--control")
+            .arg(folder.path().join("ctl"))
+            .spawn()
+            .unwrap();
+        let process = Self { child, folder };
+        process.wait_for(|process| process.gpu().exists() && process.ctl_socket().exists());
+        process
+    }
+
+    fn gpu(&self) -> PathBuf {
+        self.folder.path().join("gpu")
+    }
+
+    fn ctl_socket(&self) -> PathBuf {
+        self.folder.path().join("ctl")
+    }
+
+    fn wait_for(&self, condition: impl Fn(&Self) -> bool) {
+        let start = Instant::now();
+        while !condition(self) {
+            assert!(start.elapsed() < Duration::from_secs(20), "it does not come to pass");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn descriptors(&self) -> usize {
+        std::fs::read_dir(Path::new("/proc").join(self.child.id().to_string()).join("fd")).unwrap().count()
+    }
+
+    fn ctl(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_virgbm"))
+            .args(["ctl", "--control"])
+            .arg(self.ctl_socket())
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// A vhost-user message: request, version 1, size, and what follows, which need not be as long.
+fn message(request: u32, size: u32, payload: &[u8]) -> Vec<u8> {
+    [&request.to_le_bytes()[..], &1u32.to_le_bytes(), &size.to_le_bytes(), payload].concat()
+}
+
+#[test]
+fn strangers_that_speak_nonsense_leave_the_process_as_it_was() {
+    let process = Process::start();
+    let nonsense = [
+        vec![],
+        vec![0; 11],
+        vec![0xff; 400],
+        message(1, 0, &[]),
+        message(1, u32::MAX, &[0; 8]),
+        message(2, 8, &[0xff; 8]),
+        message(5, 8, &[0xff; 8]),
+        message(8, 8, &[0xff; 8]),
+        message(24, 12, &[0xff; 12]),
+        message(44, 0, &[]),
+        [message(3, 0, &[]), message(11, 8, &[0; 8]), message(12, 8, &[9; 8])].concat(),
+        (0..4096u32).flat_map(|at| (at.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()).collect(),
+    ];
+    let connect = |bytes: &[u8]| {
+        let mut socket = UnixStream::connect(process.gpu()).unwrap();
+        let _sent = socket.write_all(bytes);
+        let _shut = socket.shutdown(std::net::Shutdown::Write);
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut answers = Vec::new();
+        let _answered = socket.read_to_end(&mut answers);
+    };
+    connect(&[]);
+    let before = process.descriptors();
+    for bytes in &nonsense {
+        connect(bytes);
+        connect(bytes);
+    }
+    process.wait_for(|process| process.descriptors() <= before);
+    assert!(String::from_utf8_lossy(&process.ctl(&["stats"]).stderr).contains("no VMM is connected"));
+}
+
+#[test]
+fn strangers_on_the_control_socket_get_an_end_and_others_an_answer() {
+    let process = Process::start();
+    for bytes in [&b""[..], b"\n", b"{}\n", b"\"Paint\"\n", &[0xff; 100_000]] {
+        let mut socket = UnixStream::connect(process.ctl_socket()).unwrap();
+        let _sent = socket.write_all(bytes);
+        let _shut = socket.shutdown(std::net::Shutdown::Write);
+        let mut answers = Vec::new();
+        let _answered = socket.read_to_end(&mut answers);
+    }
+    for arguments in [&["list"][..], &["stats"], &["dump", "1", "/nonexistent/x"], &["screenshot", "/nonexistent/x.png"]] {
+        let output = process.ctl(arguments);
+        assert!(!output.status.success());
+        assert!(String::from_utf8_lossy(&output.stderr).contains("no VMM is connected"));
+    }
+}
