@@ -133,6 +133,30 @@ fn classic() -> Queue {
     queue
 }
 
+fn display() -> Queue {
+    let mut queue = classic();
+    queue.push(Command::GetDisplayInfo, 0, [0u8; 0], &[]);
+    let rect = virtio::Rect { width: 16.into(), height: 16.into(), ..virtio::Rect::default() };
+    let show = virtio::SetScanout { rect, scanout_id: 0.into(), resource_id: 8.into() };
+    queue.push(Command::SetScanout, 0, show, &[]);
+    let flush = virtio::ResourceFlush { rect, resource_id: 8.into(), padding: 0.into() };
+    queue.push(Command::ResourceFlush, 0, flush, &[]);
+    let blob = virtio::SetScanoutBlob {
+        rect,
+        resource_id: 1.into(),
+        width: 16.into(),
+        height: 16.into(),
+        format: 2.into(),
+        strides: [64.into(), 0.into(), 0.into(), 0.into()],
+        ..virtio::SetScanoutBlob::default()
+    };
+    queue.push(Command::SetScanoutBlob, 0, blob, &[]);
+    let cursor = virtio::Cursor { resource_id: 8.into(), ..virtio::Cursor::default() };
+    queue.push(Command::UpdateCursor, 0, cursor, &[]);
+    queue.push(Command::MoveCursor, 0, cursor, &[]);
+    queue
+}
+
 fn contexts() -> Queue {
     let mut queue = Queue::default();
     queue.push(Command::GetCapsetInfo, 0, virtio::GetCapsetInfo::default(), &[]);
@@ -152,6 +176,7 @@ fn main() {
     }
     save("control_queue", "blob", &blob().0);
     save("control_queue", "classic", &classic().0);
+    save("control_queue", "display", &display().0);
     save("control_queue", "contexts", &contexts().0);
     let sizes = [0u32, 1279, 719, 1, 64, 64, 4096].map(u32::to_le_bytes).concat();
     save("layout", "linear", &sizes);

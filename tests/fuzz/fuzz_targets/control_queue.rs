@@ -5,11 +5,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use virgbm::host::Amount;
 use virgbm::host::test_rig::{Guest, SMALL_QUOTA};
+use virgbm::host::{Amount, DeviceConfig};
 
 fuzz_target!(|input: &[u8]| {
-    let guest = Guest::with_quota(SMALL_QUOTA);
+    let config = DeviceConfig { quota: SMALL_QUOTA, scanout: Some((64, 48)), ..DeviceConfig::default() };
+    let guest = Guest::with_config(config);
     let mut reply = Vec::new();
     let mut rest = input;
     while let Some((length, behind)) = rest.split_first_chunk::<2>() {
@@ -21,6 +22,11 @@ fuzz_target!(|input: &[u8]| {
     }
     let held = guest.device.stats().held;
     assert!(held.bytes <= SMALL_QUOTA.device.bytes && held.objects <= SMALL_QUOTA.device.objects, "the quota holds");
+    // Whoever looks on gets a picture or an error.
+    let _ = guest.device.screenshot(0);
+    for resource in guest.device.resources() {
+        let _ = guest.device.picture(resource.id);
+    }
     guest.device.reset();
     assert_eq!(guest.device.stats().held, Amount::default(), "a reset leaves nothing");
     assert!(guest.window.mapped.lock().unwrap().is_empty(), "nor anything in the window");
