@@ -23,7 +23,7 @@ mod transfer;
 pub mod vhost_user;
 mod window;
 
-pub use config::DeviceConfig;
+pub use config::{DeviceConfig, Features};
 pub use device::{Device, DeviceError, Stats};
 pub use error::CommandError;
 pub use guest_memory::{GuestMemory, OutsideGuestMemory};

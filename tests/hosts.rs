@@ -10,7 +10,7 @@ use virgbm::guest::node::{
 };
 use virgbm::guest::{BackendKind, Device, DeviceOptions, Error};
 use virgbm::host::resolver::OutOfMemory;
-use virgbm::host::{Allocation, Amount, MemoryResolver, Parameters, ResolveError, Resolver};
+use virgbm::host::{Allocation, Amount, Features, MemoryResolver, Parameters, ResolveError, Resolver};
 use virgbm::sys::mmap::Mmap;
 use virgbm::wire::alloc::{Backing, Capabilities, Opcode, Status};
 use virgbm::{
@@ -221,6 +221,21 @@ fn a_node_that_no_backend_serves_tells_why_for_each() {
     let Error::NoBackend { verdicts } = &error else { panic!("{error}") };
     assert_eq!(verdicts.iter().map(|verdict| verdict.kind).collect::<Vec<_>>(), BackendKind::ALL);
     assert!(error.to_string().contains("does not offer capset 21"), "{error}");
+}
+
+#[test]
+fn a_device_that_lacks_a_feature_is_refused_with_the_feature_as_the_reason() {
+    for (missing, name) in [
+        (Features::VIRGL, "feature VIRGL"),
+        (Features::RESOURCE_BLOB, "feature RESOURCE_BLOB"),
+        (Features::CONTEXT_INIT, "feature CONTEXT_INIT"),
+    ] {
+        let mut options = LoopbackOptions::default();
+        options.config.features.remove(missing);
+        let node = Loopback::with_options(options).unwrap();
+        let error = Device::open(node).err().unwrap();
+        assert!(error.to_string().contains(name), "{error}");
+    }
 }
 
 /// What a [`Meddler`] does to what goes through it.

@@ -2,6 +2,45 @@
 
 use super::quota::Quota;
 use crate::wire::alloc::CAPSET_ID;
+use crate::wire::virtio_gpu::{Command, feature};
+
+bitflags::bitflags! {
+    /// Feature bits of the device protocol that this device has.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Features: u64 {
+        /// Contexts and 3D resources.
+        const VIRGL = 1 << feature::VIRGL;
+        /// UUIDs, by which other virtio devices know a resource.
+        const RESOURCE_UUID = 1 << feature::RESOURCE_UUID;
+        /// Blobs.
+        const RESOURCE_BLOB = 1 << feature::RESOURCE_BLOB;
+        /// Contexts of a capset.
+        const CONTEXT_INIT = 1 << feature::CONTEXT_INIT;
+    }
+}
+
+impl Features {
+    /// The feature that a command belongs to; empty for one that every device has.
+    pub(super) const fn of(command: Command) -> Self {
+        match command {
+            Command::ResourceAssignUuid => Self::RESOURCE_UUID,
+            Command::ResourceCreateBlob | Command::ResourceMapBlob | Command::ResourceUnmapBlob | Command::SetScanoutBlob => {
+                Self::RESOURCE_BLOB
+            }
+            Command::CtxCreate
+            | Command::CtxDestroy
+            | Command::CtxAttachResource
+            | Command::CtxDetachResource
+            | Command::Submit3d
+            | Command::ResourceCreate3d
+            | Command::TransferToHost3d
+            | Command::TransferFromHost3d
+            | Command::GetCapsetInfo
+            | Command::GetCapset => Self::VIRGL,
+            _ => Self::empty(),
+        }
+    }
+}
 
 /// How a device is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,12 +51,14 @@ pub struct DeviceConfig {
     pub blob_alignment: u32,
     /// Its limits.
     pub quota: Quota,
+    /// What it offers: all, but for guests and tests that want less.
+    pub features: Features,
     /// The size of its screen in pixels; a device without one only renders.
     pub scanout: Option<(u32, u32)>,
 }
 
 impl Default for DeviceConfig {
     fn default() -> Self {
-        Self { capset_id: CAPSET_ID, blob_alignment: 4096, quota: Quota::default(), scanout: None }
+        Self { capset_id: CAPSET_ID, blob_alignment: 4096, quota: Quota::default(), features: Features::all(), scanout: None }
     }
 }

@@ -1,7 +1,7 @@
 //! The control queue's commands, but for those that touch the window: one function a command.
 
 use super::backing::Backing;
-use super::config::DeviceConfig;
+use super::config::{DeviceConfig, Features};
 use super::context::alloc::{AllocContext, Answer, ClaimAnswer};
 use super::context::{BlobClaim, Context, Host, Protocol};
 use super::object::Object;
@@ -146,7 +146,9 @@ impl State {
         let capset_id = body.context_init.get() & wire::CONTEXT_INIT_CAPSET_ID_MASK;
         let protocol = match capset_id {
             0 => Protocol::None,
-            id if id == self.config.capset_id => Protocol::Alloc(AllocContext::default()),
+            id if id == self.config.capset_id && self.config.features.contains(Features::CONTEXT_INIT) => {
+                Protocol::Alloc(AllocContext::default())
+            }
             id => return Err(CommandError::Parameter { what: "capset id", value: id.into() }),
         };
         let context = Context {

@@ -1,6 +1,6 @@
 //! [`Device`]: the command processor of one virtio-gpu device.
 
-use super::config::DeviceConfig;
+use super::config::{DeviceConfig, Features};
 use super::context::Context;
 use super::control::{self, Request, State};
 use super::quota::{Account, Amount};
@@ -11,7 +11,7 @@ use super::window::Window;
 use super::{CommandError, Export, GuestMemory, Picture};
 use crate::Offer;
 use crate::wire::alloc::Capabilities;
-use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, Reply, feature};
+use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, Reply};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,6 +65,7 @@ pub struct Device {
     window_order: Mutex<()>,
     memory: Arc<dyn GuestMemory>,
     window: Arc<dyn Window>,
+    features: Features,
     commands: AtomicU64,
     errors: AtomicU64,
 }
@@ -108,20 +109,28 @@ impl Device {
             scanouts: Scanouts::new(config.scanout.into_iter().collect()),
         };
         let (commands, errors) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { state: Mutex::new(state), window_order: Mutex::new(()), memory, window, commands, errors })
+        Ok(Self {
+            state: Mutex::new(state),
+            window_order: Mutex::new(()),
+            memory,
+            window,
+            features: config.features,
+            commands,
+            errors,
+        })
     }
 
     /// The feature bits that the device offers.
     pub fn features(&self) -> u64 {
-        [feature::VIRGL, feature::RESOURCE_UUID, feature::RESOURCE_BLOB, feature::CONTEXT_INIT]
-            .into_iter()
-            .fold(0, |bits, bit| bits | 1 << bit)
+        self.features.bits()
     }
 
     /// The configuration space: one capset, and the screen where there is one.
     pub fn config_space(&self) -> wire::Config {
-        let scanouts = self.lock().scanouts.count() as u32;
-        wire::Config { num_scanouts: scanouts.into(), num_capsets: 1.into(), ..wire::Config::default() }
+        let state = self.lock();
+        let capsets = u32::from(self.features.contains(Features::VIRGL));
+        let scanouts = state.scanouts.count() as u32;
+        wire::Config { num_scanouts: scanouts.into(), num_capsets: capsets.into(), ..wire::Config::default() }
     }
 
     /// Executes one command of the control queue, `request` being all of its readable bytes, and leaves the answer in `reply`,
@@ -148,6 +157,9 @@ impl Device {
     }
 
     fn dispatch(&self, request: &Request<'_>, reply: &mut Vec<u8>) -> Result<Reply, CommandError> {
+        if !self.features.contains(Features::of(request.command)) {
+            return Err(CommandError::NotOffered(request.command));
+        }
         match request.command {
             Command::ResourceMapBlob => self.map_blob(request, reply),
             Command::ResourceUnmapBlob => self.unmap_blob(request),

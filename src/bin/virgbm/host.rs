@@ -3,6 +3,7 @@
 use crate::{Failure, control};
 use clap::Args;
 use std::path::PathBuf;
+use virgbm::host::Features;
 use virgbm::host::vhost_user::{HostOptions, Server};
 
 /// Which device, and where.
@@ -17,6 +18,9 @@ pub struct Options {
     /// The screen's size in pixels; `none` for a device that only renders
     #[arg(long, default_value = "1024x768", value_parser = parse_scanout)]
     scanout: Scanout,
+    /// Features that the device does without: virgl, uuid, blob, context-init
+    #[arg(long, value_delimiter = ',', value_parser = parse_feature)]
+    without: Vec<Features>,
     /// What one guest context may hold, in MiB
     #[arg(long)]
     quota: Option<u64>,
@@ -42,9 +46,22 @@ fn parse_scanout(text: &str) -> Result<Scanout, String> {
     if sane(width) && sane(height) { Ok(Scanout(Some((width, height)))) } else { Err("from 32 to 16384 pixels".to_owned()) }
 }
 
+fn parse_feature(text: &str) -> Result<Features, String> {
+    match text {
+        "virgl" => Ok(Features::VIRGL),
+        "uuid" => Ok(Features::RESOURCE_UUID),
+        "blob" => Ok(Features::RESOURCE_BLOB),
+        "context-init" => Ok(Features::CONTEXT_INIT),
+        _ => Err("there are virgl, uuid, blob and context-init".to_owned()),
+    }
+}
+
 pub fn run(options: &Options) -> Result<String, Failure> {
     let mut host = HostOptions { window_bytes: options.window_size << 20, ..HostOptions::default() };
     host.config.scanout = options.scanout.0;
+    for feature in &options.without {
+        host.config.features.remove(*feature);
+    }
     if let Some(mebibytes) = options.quota {
         let quota = &mut host.config.quota;
         quota.context.bytes = mebibytes << 20;

@@ -433,3 +433,23 @@ fn a_device_that_goes_leaves_nothing_in_the_window() {
     drop(guest);
     assert!(window.mapped.lock().unwrap().is_empty());
 }
+
+#[test]
+fn commands_of_features_that_are_not_offered_are_refused() {
+    let features = Features::all().difference(Features::RESOURCE_BLOB | Features::RESOURCE_UUID);
+    let guest = Guest::bare(DeviceConfig { features, ..DeviceConfig::default() }, vec![]);
+    guest.create_context(1, alloc::CAPSET_ID);
+    assert_eq!(guest.host_blob(5, 0, 4096, 0), Reply::ErrUnspec);
+    assert_eq!(guest.map(5, 0), Reply::ErrUnspec);
+    assert_eq!(guest.on_resource(Command::ResourceAssignUuid, 0, 5), Reply::ErrUnspec);
+    let features = Features::all().difference(Features::CONTEXT_INIT);
+    let guest = Guest::bare(DeviceConfig { features, ..DeviceConfig::default() }, vec![]);
+    let create = |capset: u32| {
+        let body = wire::CtxCreate { context_init: capset.into(), ..wire::CtxCreate::default() };
+        guest.command(Command::CtxCreate, 1, body, &[])
+    };
+    assert_eq!([create(alloc::CAPSET_ID), create(0)], [Reply::ErrInvalidParameter, Reply::OkNoData]);
+    let plain = Guest::bare(DeviceConfig { features: Features::empty(), ..DeviceConfig::default() }, vec![]);
+    assert_eq!((plain.device.features(), plain.device.config_space().num_capsets.get()), (0, 0));
+    assert_eq!(plain.submit(1, &[]), Reply::ErrUnspec);
+}
