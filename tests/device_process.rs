@@ -59,7 +59,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.child.kill().unwrap();
+        // It may have ended already.
+        let _killed = self.child.kill();
         self.child.wait().unwrap();
     }
 }
@@ -102,6 +103,15 @@ fn strangers_that_speak_nonsense_leave_the_process_as_it_was() {
     }
     process.wait_for(|process| process.descriptors() <= before);
     assert!(String::from_utf8_lossy(&process.ctl(&["stats"]).stderr).contains("no VMM is connected"));
+}
+
+#[test]
+fn a_termination_is_a_clean_end() {
+    let mut process = Process::start();
+    let pid = rustix::process::Pid::from_raw(process.child.id() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(process.child.wait().unwrap().success());
+    assert!(!process.gpu().exists() && !process.ctl_socket().exists());
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use crate::{Failure, control};
 use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::path::PathBuf;
 use virgbm::host::Features;
 use virgbm::host::vhost_user::{HostOptions, Server};
@@ -56,6 +58,20 @@ fn parse_feature(text: &str) -> Result<Features, String> {
     }
 }
 
+/// Ends the process on SIGTERM and SIGINT, and takes its sockets away: the kernel frees the rest.
+fn end_on_signals(sockets: Vec<PathBuf>) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    std::thread::spawn(move || {
+        let Some(signal) = signals.forever().next() else { return };
+        log::info!("signal {signal}: the device ends");
+        for socket in &sockets {
+            let _gone = std::fs::remove_file(socket);
+        }
+        std::process::exit(0);
+    });
+    Ok(())
+}
+
 pub fn run(options: &Options) -> Result<String, Failure> {
     let mut host = HostOptions { window_bytes: options.window_size << 20, ..HostOptions::default() };
     host.config.scanout = options.scanout.0;
@@ -71,6 +87,7 @@ pub fn run(options: &Options) -> Result<String, Failure> {
     if let Some(path) = &options.control {
         control::serve(path, server.watcher())?;
     }
+    end_on_signals(options.control.iter().chain([&options.socket]).cloned().collect())?;
     log::info!("listening at {}", options.socket.display());
     loop {
         server.serve_one()?;
