@@ -83,11 +83,12 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         quota.context.bytes = mebibytes << 20;
         quota.device.bytes = quota.device.bytes.max(quota.context.bytes);
     }
+    // Before the sockets are there: who sees them may end the process.
+    end_on_signals(options.control.iter().chain([&options.socket]).cloned().collect())?;
     let mut server = Server::bind(&options.socket, host)?;
     if let Some(path) = &options.control {
         control::serve(path, server.watcher())?;
     }
-    end_on_signals(options.control.iter().chain([&options.socket]).cloned().collect())?;
     log::info!("listening at {}", options.socket.display());
     loop {
         server.serve_one()?;
