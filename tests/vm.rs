@@ -105,7 +105,7 @@ fn a_buffer_is_held_on_the_screen() {
     let framebuffer = node.add_framebuffer(&Shown(&buffer), 24, 32).unwrap();
     node.set_crtc(resources.crtcs()[0], Some(framebuffer), (0, 0), &[connector.handle()], Some(mode)).unwrap();
     std::fs::write("/tmp/screen", expected).unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    std::thread::sleep(std::time::Duration::from_secs(4));
     node.destroy_framebuffer(framebuffer).unwrap();
 }
 
@@ -127,7 +127,7 @@ fn a_buffer_is_held_for_the_host() {
         }
     }
     std::fs::write("/tmp/held", bytes).unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    std::thread::sleep(std::time::Duration::from_secs(4));
 }
 
 #[test]
