@@ -124,16 +124,15 @@ fn arrows() -> BTreeMap<Module, BTreeSet<Module>> {
 /// The layer of a module: which others it may stand on, besides its own.
 fn may_use(module: &Module) -> &'static [&'static str] {
     // From the ground up: a layer stands on those before it.
-    const HOUSE: &[&str] = &["format", "modifier", "usage", "wire", "sys", "request", "support", "layout", "offer", "pixel"];
+    const HOUSE: &[&str] = &["format", "modifier", "usage", "wire", "sys", "request", "layout", "support", "offer", "pixel"];
     const LOOPBACK: &[&str] = &["wire", "sys", "host", "guest"];
     let below = |count: usize| &HOUSE[..count];
     match module.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["format" | "modifier" | "usage" | "wire" | "sys", ..] => below(4),
         ["request", ..] => below(4),
-        ["support", ..] => &["format", "modifier", "usage", "request", "layout"],
         ["layout", ..] => below(6),
+        ["support" | "pixel", ..] => below(7),
         ["offer", ..] => below(8),
-        ["pixel", ..] => below(8),
         ["guest", "node", "loopback", ..] => LOOPBACK,
         ["guest", ..] => below(9),
         ["host", ..] => below(10),
