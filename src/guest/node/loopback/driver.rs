@@ -228,9 +228,9 @@ impl Gem {
         fences.push(fence);
     }
 
-    /// Waits for every fence; whether all were signalled in time.
+    /// Waits for every fence; whether all were signalled in time. They stay in the list: others may wait for them too.
     pub fn wait(&self) -> bool {
-        let fences = std::mem::take(&mut *lock(&self.fences));
+        let fences = lock(&self.fences).clone();
         fences.iter().all(|fence| fence.wait(super::HOST_TIMEOUT).is_some())
     }
 

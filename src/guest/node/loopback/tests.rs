@@ -185,6 +185,25 @@ fn wait_returns_when_the_host_has_executed() {
 }
 
 #[test]
+fn a_wait_is_not_cut_short_by_another_for_the_same_buffer() {
+    let node = threaded(Duration::from_millis(30));
+    let handles = node.resource_create_blob(&blob(BlobMem::Guest, BlobFlags::MAPPABLE, 4096)).unwrap();
+    let fenced = Execbuffer { bo_handles: &[handles.bo_handle], ..Execbuffer::default() };
+    node.execbuffer(&fenced).unwrap();
+    node.wait(handles.bo_handle).unwrap();
+    let before = node.host().stats().commands;
+    for _ in 0..2 {
+        node.execbuffer(&fenced).unwrap();
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| node.wait(handles.bo_handle).unwrap());
+        std::thread::sleep(Duration::from_millis(10));
+        node.wait(handles.bo_handle).unwrap();
+        assert_eq!(node.host().stats().commands, before + 2);
+    });
+}
+
+#[test]
 fn classic_resources_are_transferred() {
     let node = Loopback::new().unwrap();
     let resource = ResourceCreate { target: 2, format: 64, bind: 1 << 3, width: 16, height: 16, size: 256 };
