@@ -6,7 +6,7 @@ use super::control::{self, Request, State};
 use super::quota::{Account, Amount};
 use super::resolver::{Image, Resolver, Resolvers};
 use super::resource::{Resource, ResourceInfo};
-use super::scanout::Scanouts;
+use super::scanout::{Scanout, Scanouts};
 use super::window::Window;
 use super::{CommandError, Export, GuestMemory, Picture};
 use crate::Offer;
@@ -222,18 +222,11 @@ impl Device {
     /// # Errors
     /// [`DeviceError`] when there is no such resource or it is no picture.
     pub fn picture(&self, resource_id: u32) -> Result<Picture, DeviceError> {
-        let (layout, bytes) = {
-            let state = self.lock();
+        self.read_picture(|state| {
             let resource = state.resources.get(&resource_id).ok_or(DeviceError::UnknownResource(resource_id))?;
             let layout = resource.layout.ok_or_else(|| unreadable(resource_id, "it has no layout"))?;
-            let length = Picture::bytes_needed(&layout).map_err(|error| unreadable(resource_id, error))?;
-            let mut bytes = vec![0; length];
-            let read = resource.read(&*self.memory, 0, &mut bytes);
-            read.map_err(|error| unreadable(resource_id, error))?;
-            (layout, bytes)
-        };
-        // Without the lock: the guest goes on while its pixels are turned.
-        Picture::decode(&layout, &bytes).map_err(|error| unreadable(resource_id, error))
+            Ok(Scanout { resource_id, region: layout.whole(), layout })
+        })
     }
 
     /// What a screen shows: the part of its resource that the guest has put there, as the guest has last written it.
@@ -241,18 +234,24 @@ impl Device {
     /// # Errors
     /// [`DeviceError::Dark`] when the screen shows nothing, else as [`picture`](Self::picture).
     pub fn screenshot(&self, scanout: usize) -> Result<Picture, DeviceError> {
-        let (shown, bytes) = {
+        self.read_picture(|state| state.scanouts.get(scanout).copied().ok_or(DeviceError::Dark(scanout)))
+    }
+
+    /// Reads the part of a resource that `choose` names, in the layout that it names.
+    fn read_picture(&self, choose: impl FnOnce(&State) -> Result<Scanout, DeviceError>) -> Result<Picture, DeviceError> {
+        let (Scanout { resource_id, region, layout }, bytes) = {
             let state = self.lock();
-            let shown = *state.scanouts.get(scanout).ok_or(DeviceError::Dark(scanout))?;
-            let id = shown.resource_id;
+            let chosen = choose(&state)?;
+            let id = chosen.resource_id;
             let resource = state.resources.get(&id).ok_or(DeviceError::UnknownResource(id))?;
-            let length = Picture::bytes_needed(&shown.layout).map_err(|error| unreadable(id, error))?;
+            let length = Picture::bytes_needed(&chosen.layout).map_err(|error| unreadable(id, error))?;
             let mut bytes = vec![0; length];
             resource.read(&*self.memory, 0, &mut bytes).map_err(|error| unreadable(id, error))?;
-            (shown, bytes)
+            (chosen, bytes)
         };
-        let picture = Picture::decode(&shown.layout, &bytes).map_err(|error| unreadable(shown.resource_id, error))?;
-        Ok(picture.crop(shown.region))
+        // Without the lock: the guest goes on while its pixels are turned.
+        let picture = Picture::decode(&layout, &bytes).map_err(|error| unreadable(resource_id, error))?;
+        Ok(picture.crop(region))
     }
 
     /// A descriptor for a resource's image, which may leave the host.

@@ -1,4 +1,4 @@
-//! [`Scanouts`]: what the guest shows, and where its cursor is.
+//! [`Scanouts`]: what the guest shows.
 
 use super::CommandError;
 use super::resource::{Resources, find};
@@ -15,27 +15,18 @@ pub(super) struct Scanout {
     pub layout: Layout,
 }
 
-/// The cursor of a screen; resource 0 is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Cursor {
-    pub resource_id: u32,
-    pub x: u32,
-    pub y: u32,
-}
-
 /// The screens of a device, by number.
 #[derive(Debug)]
 pub(super) struct Scanouts {
     sizes: Vec<(u32, u32)>,
     shown: Vec<Option<Scanout>>,
-    cursors: Vec<Cursor>,
 }
 
 impl Scanouts {
     /// Screens of these sizes in pixels, dark.
     pub fn new(sizes: Vec<(u32, u32)>) -> Self {
         let count = sizes.len();
-        Self { sizes, shown: vec![None; count], cursors: vec![Cursor::default(); count] }
+        Self { sizes, shown: vec![None; count] }
     }
 
     pub fn count(&self) -> usize {
@@ -60,16 +51,12 @@ impl Scanouts {
     /// Shows nothing anywhere, as on a reset.
     pub fn clear(&mut self) {
         self.shown.fill(None);
-        self.cursors.fill(Cursor::default());
     }
 
     /// A resource is gone: screens that showed it are dark.
     pub fn forget(&mut self, resource_id: u32) {
         for shown in &mut self.shown {
             *shown = shown.filter(|scanout| scanout.resource_id != resource_id);
-        }
-        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.resource_id == resource_id) {
-            cursor.resource_id = 0;
         }
     }
 
@@ -106,21 +93,12 @@ impl Scanouts {
         Ok(())
     }
 
-    /// UPDATE_CURSOR, and MOVE_CURSOR without `resource_id`.
-    pub fn set_cursor(
-        &mut self,
-        body: &wire::Cursor,
-        resource_id: Option<u32>,
-        resources: &mut Resources,
-    ) -> Result<(), CommandError> {
-        let index = body.scanout_id.get();
-        let cursor = self.cursors.get_mut(index as usize).ok_or(CommandError::UnknownScanout(index))?;
-        let resource_id = resource_id.unwrap_or(cursor.resource_id);
-        if resource_id != 0 {
-            find(resources, resource_id)?;
+    /// UPDATE_CURSOR with a resource, MOVE_CURSOR without. Screenshots have no cursor, so nothing is kept.
+    pub fn check_cursor(&self, scanout_id: u32, resource_id: u32, resources: &mut Resources) -> Result<(), CommandError> {
+        if scanout_id as usize >= self.count() {
+            return Err(CommandError::UnknownScanout(scanout_id));
         }
-        *cursor = Cursor { resource_id, x: body.x.get(), y: body.y.get() };
-        Ok(())
+        if resource_id == 0 { Ok(()) } else { find(resources, resource_id).map(drop) }
     }
 }
 
