@@ -6,6 +6,7 @@ use drm::control::Device as _;
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Instant;
 use virgbm::guest::node::{Counted, Ioctl, drm::DrmNode, drm::OpenError};
 use virgbm::guest::{Access, BufferObject, Device, Error};
 use virgbm::wire::alloc::Status;
@@ -170,16 +171,43 @@ fn mapping_again_costs_no_call() {
 #[test]
 fn fresh_memory_is_zero_every_time() {
     let (_, device) = open();
-    for round in 0..500 {
-        let buffer = device.create(&request(Format::R8, 4096, 4)).unwrap();
+    for round in 0..20_000 {
+        let buffer = device.create(&request(Format::R8, 4096, 1)).unwrap();
         let mapping = buffer.map(buffer.layout().whole(), Access::READ | Access::WRITE).unwrap();
         let mut row = [1; 4096];
-        for index in 0..4 {
-            mapping.read_row(0, index, &mut row).unwrap();
-            assert_eq!(row, [0; 4096], "round {round}");
-            mapping.write_row(0, index, &[0xee; 4096]).unwrap();
-        }
+        mapping.read_row(0, 0, &mut row).unwrap();
+        assert_eq!(row, [0; 4096], "round {round}");
+        mapping.write_row(0, 0, &[0xee; 4096]).unwrap();
     }
+}
+
+#[test]
+fn hundreds_of_mapped_buffers_are_alive_at_once() {
+    let (_, device) = open();
+    let buffers: Vec<_> = (1..=600).map(|width| device.create(&request(Format::R8, width, 3)).unwrap()).collect();
+    buffers.iter().for_each(fill);
+    buffers.iter().for_each(check);
+}
+
+#[test]
+fn a_mapping_does_not_make_an_allocation_dearer() {
+    let (node, device) = open();
+    let create = |usage| {
+        let asked = BufferRequest::new(Format::XRGB8888, 1920, 1080, usage);
+        let mut times: Vec<_> = (0..200)
+            .map(|_| {
+                let (start, calls) = (Instant::now(), node.calls());
+                let buffer = device.create(&asked).unwrap();
+                assert_eq!((node.calls() - calls).of(Ioctl::ResourceCreateBlob), 1);
+                drop(buffer);
+                start.elapsed()
+            })
+            .collect();
+        times.sort();
+        times[times.len() / 2]
+    };
+    let (unmapped, mapped) = (create(Usage::RENDER), create(Usage::RENDER | Usage::CPU_WRITE_RARELY));
+    println!("1920x1080, created and destroyed, medians of 200: {unmapped:?} without and {mapped:?} with MAPPABLE");
 }
 
 #[test]

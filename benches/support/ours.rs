@@ -60,6 +60,10 @@ impl Window for Shelf {
         1 << 40
     }
 
+    fn pages(&self) -> io::Result<Option<Arc<OwnedFd>>> {
+        Ok(None)
+    }
+
     fn map(&self, _: u64, _: u64, source: BorrowedFd<'_>, _: u64) -> io::Result<()> {
         if self.vmm == Vmm::Keeps {
             *self.kept.lock().unwrap() = Some(source.try_clone_to_owned()?);
@@ -69,6 +73,10 @@ impl Window for Shelf {
 
     fn unmap(&self, _: u64, _: u64) -> io::Result<()> {
         drop(self.kept.lock().unwrap().take());
+        Ok(())
+    }
+
+    fn rest(&self) -> io::Result<()> {
         Ok(())
     }
 }

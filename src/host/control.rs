@@ -6,6 +6,7 @@ use super::context::alloc::{AllocContext, Answer, ClaimAnswer};
 use super::context::{BlobClaim, Context, Host, Protocol};
 use super::object::Object;
 use super::quota::{Account, Amount, Charge};
+use super::ranges::Ranges;
 use super::resolver::{Parameters, Resolvers};
 use super::resource::{Resource, ResourceKind, Resources, find, printable};
 use super::scanout::Scanouts;
@@ -63,8 +64,8 @@ pub(super) struct State {
     pub resolvers: Resolvers,
     pub contexts: BTreeMap<u32, Context>,
     pub resources: Resources,
-    /// The window's taken ranges: length by offset.
-    pub windowed: BTreeMap<u64, u64>,
+    /// The window's taken ranges.
+    pub ranges: Ranges,
     pub attachments: usize,
     pub account: Arc<Account>,
     pub scanouts: Scanouts,

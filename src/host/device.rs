@@ -1,25 +1,26 @@
 //! [`Device`]: the command processor of one virtio-gpu device.
 
+mod mapping;
+
 use super::config::{DeviceConfig, Features};
 use super::context::Context;
 use super::control::{self, Request, State};
 use super::quota::{Account, Amount};
-use super::resolver::{Image, Resolver, Resolvers};
-use super::resource::{Resource, ResourceInfo};
+use super::ranges::Ranges;
+use super::resolver::{Resolver, Resolvers};
+use super::resource::ResourceInfo;
 use super::scanout::{Scanout, Scanouts};
 use super::window::Window;
 use super::{CommandError, Export, GuestMemory, Picture};
 use crate::Offer;
 use crate::wire::alloc::Capabilities;
 use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, Reply};
+use mapping::WINDOW_PAGE_BYTES;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 use zerocopy::IntoBytes;
-
-/// What the window's offsets and lengths are multiples of.
-const WINDOW_PAGE_BYTES: u64 = 4096;
 
 /// A device that can't be set up.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -103,7 +104,7 @@ impl Device {
             resolvers,
             contexts: BTreeMap::new(),
             resources: BTreeMap::new(),
-            windowed: BTreeMap::new(),
+            ranges: Ranges::default(),
             attachments: 0,
             account: Account::device(config.quota.device),
             scanouts: Scanouts::new(config.scanout.into_iter().collect()),
@@ -168,6 +169,11 @@ impl Device {
                 self.retire(removed);
                 Ok(Reply::OkNoData)
             }
+            Command::CtxDestroy => {
+                let reply = self.lock().execute(request, &*self.memory, reply)?;
+                self.rest();
+                Ok(reply)
+            }
             _ => self.lock().execute(request, &*self.memory, reply),
         }
     }
@@ -184,6 +190,7 @@ impl Device {
         for resource in resources.into_values() {
             self.retire(resource);
         }
+        self.rest();
     }
 
     /// What it holds and has done.
@@ -193,7 +200,7 @@ impl Device {
             contexts: state.contexts.len(),
             objects: state.contexts.values().map(Context::object_count).sum(),
             resources: state.resources.len(),
-            mappings: state.windowed.len(),
+            mappings: state.ranges.visible(),
             attachments: state.attachments,
             held: state.account.used(),
             commands: self.commands.load(Ordering::Relaxed),
@@ -259,59 +266,18 @@ impl Device {
     /// # Errors
     /// [`DeviceError`] when there is no such resource, it has no memory of the host, or the driver refuses.
     pub fn export(&self, resource_id: u32) -> Result<Export, DeviceError> {
-        let image = {
-            let state = self.lock();
-            let resource = state.resources.get(&resource_id).ok_or(DeviceError::UnknownResource(resource_id))?;
-            resource.image.clone().ok_or_else(|| unreadable(resource_id, "it has no memory of the host"))?
-        };
-        image.export().map_err(|error| unreadable(resource_id, error))
+        self.in_place(|| {
+            let image = {
+                let state = self.lock();
+                let resource = state.resources.get(&resource_id).ok_or(DeviceError::UnknownResource(resource_id))?;
+                resource.image.clone().ok_or_else(|| unreadable(resource_id, "it has no memory of the host"))?
+            };
+            image.export().map_err(|error| unreadable(resource_id, error))
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn window_order(&self) -> MutexGuard<'_, ()> {
-        self.window_order.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn map_blob(&self, request: &Request<'_>, reply: &mut Vec<u8>) -> Result<Reply, CommandError> {
-        let _order = self.window_order();
-        let (body, _) = request.body::<wire::MapBlob>()?;
-        let (id, offset) = (body.resource_id.get(), body.offset.get());
-        let image = self.lock().reserve_window(id, offset, self.window.size_bytes())?;
-        let mapped = map_image(&*self.window, offset, &*image);
-        if let Err(error) = mapped {
-            self.lock().release_window(id, offset);
-            return Err(CommandError::Window(error));
-        }
-        reply.extend_from_slice(wire::MapInfo { map_info: image.map_info().into(), ..wire::MapInfo::default() }.as_bytes());
-        Ok(Reply::OkMapInfo)
-    }
-
-    fn unmap_blob(&self, request: &Request<'_>) -> Result<Reply, CommandError> {
-        let _order = self.window_order();
-        let (body, _) = request.body::<wire::ResourceId>()?;
-        let id = body.resource_id.get();
-        let (offset, length) = self.lock().windowed_range(id)?;
-        let unmapped = self.window.unmap(offset, length);
-        self.lock().release_window(id, offset);
-        unmapped.map_err(CommandError::Window)?;
-        Ok(Reply::OkNoData)
-    }
-
-    /// Takes a resource that nobody can name any more out of the window, and only then frees its memory.
-    fn retire(&self, resource: Resource) {
-        let Some(offset) = resource.window_offset else { return };
-        let _order = self.window_order();
-        let length = self.lock().windowed.get(&offset).copied();
-        if let Some(length) = length {
-            if let Err(error) = self.window.unmap(offset, length) {
-                log::warn!("unmap at {offset:#x}: {error}");
-            }
-            self.lock().windowed.remove(&offset);
-        }
-        drop(resource);
     }
 }
 
@@ -322,51 +288,8 @@ impl Drop for Device {
     }
 }
 
-fn map_image(window: &dyn Window, offset: u64, image: &dyn Image) -> std::io::Result<()> {
-    let (fd, source_offset) = image.window_source()?;
-    window.map(offset, image.size_bytes(), fd, source_offset)
-}
-
 fn unreadable(resource_id: u32, why: impl ToString) -> DeviceError {
     DeviceError::Unreadable { resource_id, why: why.to_string() }
-}
-
-impl State {
-    /// Checks a MAP_BLOB and takes its range of the window.
-    fn reserve_window(&mut self, id: u32, offset: u64, window_bytes: u64) -> Result<Arc<dyn Image>, CommandError> {
-        let limit = self.config.quota.mappings;
-        let mapped = self.windowed.len();
-        let resource = super::resource::find(&mut self.resources, id)?;
-        let image = resource.mappable_image(id)?;
-        let length = image.size_bytes();
-        let end = offset.checked_add(length).filter(|end| *end <= window_bytes && offset.is_multiple_of(WINDOW_PAGE_BYTES));
-        let Some(end) = end else {
-            return Err(CommandError::Parameter { what: "window offset", value: offset });
-        };
-        let before = self.windowed.range(..end).next_back();
-        if before.is_some_and(|(start, length)| start + length > offset) {
-            return Err(CommandError::State { resource_id: id, why: "its range of the window is taken" });
-        }
-        if mapped >= limit {
-            return Err(CommandError::TooMany { what: "mappings", limit });
-        }
-        resource.window_offset = Some(offset);
-        self.windowed.insert(offset, length);
-        Ok(image)
-    }
-
-    fn windowed_range(&mut self, id: u32) -> Result<(u64, u64), CommandError> {
-        let resource = super::resource::find(&mut self.resources, id)?;
-        let offset = resource.window_offset.ok_or(CommandError::State { resource_id: id, why: "it is not mapped" })?;
-        Ok((offset, self.windowed.get(&offset).copied().unwrap_or(0)))
-    }
-
-    fn release_window(&mut self, id: u32, offset: u64) {
-        self.windowed.remove(&offset);
-        if let Some(resource) = self.resources.get_mut(&id) {
-            resource.window_offset = None;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 pub mod memory;
 
+use super::Window;
 use crate::wire::alloc::{Backing, Capabilities, GlTexture, VkImage};
 use crate::{BufferRequest, Extent, Layout, LayoutError, Support, SupportTable, Unsupported};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -86,6 +87,15 @@ pub struct Export {
     pub kind: ExportKind,
 }
 
+/// How memory is in the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// By a map of its own, which must be taken away.
+    Mapped,
+    /// It lies in the window's own pages.
+    Placed,
+}
+
 /// Memory that a resolver made. It is freed when the last reference goes.
 pub trait Image: Send + Sync {
     /// Its size in bytes, a multiple of a page.
@@ -109,11 +119,17 @@ pub trait Image: Send + Sync {
     /// A range outside the image, and the driver's.
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
 
-    /// The descriptor and offset that a VMM maps into the window. It stays inside the host: others may share it.
+    /// Makes its bytes appear in the window from `offset`, where nothing else is.
     ///
     /// # Errors
-    /// The driver's, for memory that can't be mapped.
-    fn window_source(&self) -> io::Result<(BorrowedFd<'_>, u64)>;
+    /// The window's; the driver's, for memory that can't be mapped.
+    fn show(&self, window: &dyn Window, offset: u64) -> io::Result<Shown>;
+
+    /// Gives a range of the window's own pages free, with its bytes brought elsewhere; nothing where they lie elsewhere already.
+    ///
+    /// # Errors
+    /// The kernel's, and for memory that others see by a descriptor at the place where it is.
+    fn leave(&self) -> io::Result<()>;
 
     /// A descriptor of its own, which may leave the host: it shows this image and nothing else, ever.
     ///

@@ -2,6 +2,7 @@
 
 use super::backing::Backing;
 use super::quota::Charge;
+use super::ranges::InWindow;
 use super::resolver::Image;
 use super::{CommandError, GuestMemory};
 use crate::Layout;
@@ -41,8 +42,8 @@ pub(super) struct Resource {
     pub layout: Option<Layout>,
     pub image: Option<Arc<dyn Image>>,
     pub backing: Option<Backing>,
-    /// Where it is in the window.
-    pub window_offset: Option<u64>,
+    /// Its range of the window, where it has one.
+    pub in_window: Option<InWindow>,
     pub uuid: Option<[u8; 16]>,
     pub created: Instant,
     /// What it and its image cost.
@@ -61,7 +62,7 @@ impl Resource {
             layout: None,
             image: None,
             backing: None,
-            window_offset: None,
+            in_window: None,
             uuid: None,
             created: Instant::now(),
             _charge: charge,
@@ -80,13 +81,17 @@ impl Resource {
     /// The image that MAP_BLOB puts into the window: only a mappable blob of host memory that is not there yet has one.
     pub fn mappable_image(&self, id: u32) -> Result<Arc<dyn Image>, CommandError> {
         let state = |why| CommandError::State { resource_id: id, why };
-        if self.window_offset.is_some() {
+        if self.is_mapped() {
             return Err(state("it is mapped already"));
         }
         match (self.kind, &self.image) {
             (ResourceKind::Host { mappable: true }, Some(image)) => Ok(image.clone()),
             _ => Err(state("it is no mappable blob of host memory")),
         }
+    }
+
+    fn is_mapped(&self) -> bool {
+        self.in_window.is_some_and(|range| !range.departed)
     }
 
     fn storage(&self) -> &'static str {
@@ -106,7 +111,7 @@ impl Resource {
             size_bytes: self.size_bytes,
             layout: self.layout,
             storage: self.storage(),
-            mapped: self.window_offset.is_some(),
+            mapped: self.is_mapped(),
             age: self.created.elapsed(),
         }
     }

@@ -4,11 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::{Amount, Device, DeviceConfig, GuestMemory, MemoryResolver, OutsideGuestMemory, Quota, Resolver, Window};
+use crate::sys::memfd;
 use crate::wire::alloc::{self, Opcode, Reply as SlotReply, Stream};
 use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, Reply};
 use std::collections::BTreeMap;
-use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -57,33 +58,89 @@ pub fn entry(address: u64, length: u32) -> wire::MemEntry {
     wire::MemEntry { addr: address.into(), length: length.into(), ..wire::MemEntry::default() }
 }
 
+/// What a [`Shelf`] shows at an offset.
+pub struct ShelfMap {
+    fd: OwnedFd,
+    source_offset: u64,
+    length: u64,
+}
+
 /// A window that remembers what is mapped, and refuses when told to.
 #[derive(Default)]
 pub struct Shelf {
-    /// Length by offset.
-    pub mapped: Mutex<BTreeMap<u64, u64>>,
-    /// Whether the next map fails.
+    /// By offset.
+    pub mapped: Mutex<BTreeMap<u64, ShelfMap>>,
+    /// Whether the next map fails, of a blob or of the pages.
     pub refuse: AtomicBool,
+    /// Pages under all of it, where it has such.
+    pub pages: Option<Arc<OwnedFd>>,
+    /// How often it was told that nobody needs the pages.
+    pub rests: AtomicUsize,
+}
+
+impl Shelf {
+    /// A window with pages of its own.
+    pub fn with_pages() -> Self {
+        Self { pages: Some(Arc::new(memfd::sealed(SHELF_BYTES).unwrap())), ..Self::default() }
+    }
+
+    /// Where the byte at an offset comes from.
+    fn source(&self, offset: u64) -> (OwnedFd, u64) {
+        let mapped = self.mapped.lock().unwrap();
+        match mapped.range(..=offset).next_back().filter(|(start, map)| offset - **start < map.length) {
+            Some((start, map)) => (map.fd.try_clone().unwrap(), map.source_offset + offset - start),
+            None => (self.pages.as_ref().unwrap().try_clone().unwrap(), offset),
+        }
+    }
+
+    /// Writes as a guest does.
+    pub fn write(&self, offset: u64, data: &[u8]) {
+        let (fd, at) = self.source(offset);
+        memfd::write_all(fd.as_fd(), data, at).unwrap();
+    }
+
+    /// Reads as a guest does.
+    pub fn read(&self, offset: u64, length: usize) -> Vec<u8> {
+        let (fd, at) = self.source(offset);
+        let mut bytes = vec![1; length];
+        memfd::read_exact(fd.as_fd(), &mut bytes, at).unwrap();
+        bytes
+    }
+
+    fn refuse(&self) -> std::io::Result<()> {
+        if self.refuse.load(Ordering::Relaxed) { Err(std::io::ErrorKind::OutOfMemory.into()) } else { Ok(()) }
+    }
 }
 
 impl Window for Shelf {
     fn size_bytes(&self) -> u64 {
-        1 << 20
+        SHELF_BYTES
     }
 
-    fn map(&self, offset: u64, length: u64, _: BorrowedFd<'_>, _: u64) -> std::io::Result<()> {
-        if self.refuse.load(Ordering::Relaxed) {
-            return Err(std::io::ErrorKind::OutOfMemory.into());
-        }
-        assert_eq!(self.mapped.lock().unwrap().insert(offset, length), None);
+    fn pages(&self) -> std::io::Result<Option<Arc<OwnedFd>>> {
+        self.refuse()?;
+        Ok(self.pages.clone())
+    }
+
+    fn map(&self, offset: u64, length: u64, source: BorrowedFd<'_>, source_offset: u64) -> std::io::Result<()> {
+        self.refuse()?;
+        let map = ShelfMap { fd: source.try_clone_to_owned()?, source_offset, length };
+        assert!(self.mapped.lock().unwrap().insert(offset, map).is_none());
         Ok(())
     }
 
     fn unmap(&self, offset: u64, length: u64) -> std::io::Result<()> {
-        assert_eq!(self.mapped.lock().unwrap().remove(&offset), Some(length));
+        assert_eq!(self.mapped.lock().unwrap().remove(&offset).map(|map| map.length), Some(length));
+        Ok(())
+    }
+
+    fn rest(&self) -> std::io::Result<()> {
+        self.rests.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }
+
+const SHELF_BYTES: u64 = 1 << 20;
 
 /// Small enough that a fuzzer meets the limits, and that its machine does not.
 pub const SMALL_QUOTA: Quota = Quota {
@@ -118,7 +175,12 @@ impl Default for Guest {
 impl Guest {
     /// A device without any context.
     pub fn bare(config: DeviceConfig, resolvers: Vec<Box<dyn Resolver>>) -> Self {
-        let (pages, window) = (Arc::new(Pages::new(MEMORY_BYTES)), Arc::new(Shelf::default()));
+        Self::with_window(config, resolvers, Shelf::default())
+    }
+
+    /// A device with this window and without any context.
+    pub fn with_window(config: DeviceConfig, resolvers: Vec<Box<dyn Resolver>>, window: Shelf) -> Self {
+        let (pages, window) = (Arc::new(Pages::new(MEMORY_BYTES)), Arc::new(window));
         let device = Device::new(config, resolvers, pages.clone(), window.clone()).unwrap();
         Self { device, window, pages }
     }

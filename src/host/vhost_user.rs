@@ -25,12 +25,14 @@ pub struct HostOptions {
     pub config: DeviceConfig,
     /// The size of the host-visible window in bytes, a power of two; 0 for none.
     pub window_bytes: u64,
+    /// Whether each blob is a map of its own in the window, also plain memory, which else lies in pages that show through all of it.
+    pub separate_maps: bool,
 }
 
 impl Default for HostOptions {
     /// A window of 256 MiB.
     fn default() -> Self {
-        Self { config: DeviceConfig::default(), window_bytes: 256 << 20 }
+        Self { config: DeviceConfig::default(), window_bytes: 256 << 20, separate_maps: false }
     }
 }
 
@@ -40,6 +42,8 @@ impl Default for HostOptions {
 pub enum ServeError {
     #[error("window of {0} bytes: it must be 0 or a power of two of at least 1 MiB")]
     Window(u64),
+    #[error("memory for the window: {0}")]
+    WindowPages(std::io::Error),
     #[error(transparent)]
     Device(#[from] DeviceError),
     #[error("the socket {path}: {source}")]

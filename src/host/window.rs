@@ -1,7 +1,8 @@
 //! [`Window`]: the part of the guest's address space where the host makes blobs visible.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 /// The host-visible window, which the VMM implements; offsets are from its start, in bytes, multiples of a page.
 ///
@@ -9,6 +10,13 @@ use std::os::fd::BorrowedFd;
 pub trait Window: Send + Sync {
     /// How large it is; 0 when there is none.
     fn size_bytes(&self) -> u64;
+
+    /// The memfd that shows through the whole window, byte for byte: plain memory is put there without asking the VMM. `None`
+    /// where every blob is a map of its own. All of it that nobody was given reads as zeroes.
+    ///
+    /// # Errors
+    /// The VMM's; the guest's mmap then fails.
+    fn pages(&self) -> io::Result<Option<Arc<OwnedFd>>>;
 
     /// Makes `length` bytes of a descriptor from `source_offset` appear at `offset`, shared and writable.
     ///
@@ -21,6 +29,12 @@ pub trait Window: Send + Sync {
     /// # Errors
     /// The VMM's; the range counts as free all the same.
     fn unmap(&self, offset: u64, length: u64) -> io::Result<()>;
+
+    /// The guest has no context and nothing in the window: `pages` may stop to show, until they are asked for again.
+    ///
+    /// # Errors
+    /// The VMM's.
+    fn rest(&self) -> io::Result<()>;
 }
 
 /// A device without a window: blobs of the host can't be mapped by the guest.
@@ -32,11 +46,19 @@ impl Window for NoWindow {
         0
     }
 
+    fn pages(&self) -> io::Result<Option<Arc<OwnedFd>>> {
+        Ok(None)
+    }
+
     fn map(&self, _: u64, _: u64, _: BorrowedFd<'_>, _: u64) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     fn unmap(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn rest(&self) -> io::Result<()> {
         Ok(())
     }
 }

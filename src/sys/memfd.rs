@@ -16,12 +16,30 @@ pub fn sealed(bytes: u64) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Gives the pages of the first `bytes` back, so that they read as zeroes again.
+/// Gives the pages of `bytes` from `offset` back, so that they read as zeroes again.
 ///
 /// # Errors
 /// Those of fallocate(2).
-pub fn discard(fd: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
-    Ok(rustix::fs::fallocate(fd, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, bytes)?)
+pub fn discard(fd: BorrowedFd<'_>, offset: u64, bytes: u64) -> io::Result<()> {
+    Ok(rustix::fs::fallocate(fd, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, bytes)?)
+}
+
+/// Copies `bytes` from one file and offset to another.
+///
+/// # Errors
+/// Those of [`read_exact`] and [`write_all`].
+pub fn copy(from: (BorrowedFd<'_>, u64), to: (BorrowedFd<'_>, u64), bytes: u64) -> io::Result<()> {
+    const STEP: u64 = 256 * 1024;
+    let mut buffer = vec![0; bytes.min(STEP) as usize];
+    let mut done = 0;
+    while done < bytes {
+        let step = (bytes - done).min(STEP);
+        let piece = buffer.get_mut(..step as usize).unwrap_or_default();
+        read_exact(from.0, piece, from.1 + done)?;
+        write_all(to.0, piece, to.1 + done)?;
+        done += step;
+    }
+    Ok(())
 }
 
 /// Reads exactly `buffer.len()` bytes.
@@ -71,10 +89,22 @@ mod tests {
     fn discarded_pages_read_as_zeroes() {
         let fd = sealed(8192).unwrap();
         write_all(fd.as_fd(), &[7; 8192], 0).unwrap();
-        discard(fd.as_fd(), 8192).unwrap();
+        discard(fd.as_fd(), 4096, 4096).unwrap();
         let mut back = [1; 8192];
         read_exact(fd.as_fd(), &mut back, 0).unwrap();
-        assert_eq!(back, [0; 8192]);
+        assert_eq!((&back[..4096], &back[4096..]), (&[7; 4096][..], &[0; 4096][..]));
+    }
+
+    #[test]
+    fn a_copy_has_all_bytes_and_no_others() {
+        let (from, to) = (sealed(1 << 20).unwrap(), sealed(1 << 20).unwrap());
+        let bytes: Vec<u8> = (0..700_000u32).map(|at| (at / 3) as u8).collect();
+        write_all(from.as_fd(), &bytes, 100).unwrap();
+        copy((from.as_fd(), 100), (to.as_fd(), 4096), 600_000).unwrap();
+        let mut back = vec![1; 1 << 20];
+        read_exact(to.as_fd(), &mut back, 0).unwrap();
+        assert_eq!(back[4096..604_096], bytes[..600_000]);
+        assert!(back[..4096].iter().chain(&back[604_096..]).all(|byte| *byte == 0));
     }
 
     #[test]

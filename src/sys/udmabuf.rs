@@ -52,12 +52,12 @@ impl Udmabuf {
         Ok(Self(rustix::fs::open("/dev/udmabuf", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?))
     }
 
-    /// A dma-buf of the first `size` bytes of a memfd that is sealed against shrinking and not against writing.
+    /// A dma-buf of `size` bytes from `offset` of a memfd that is sealed against shrinking and not against writing.
     ///
     /// # Errors
-    /// Those of the driver: EINVAL for other seals or a size that is no multiple of a page.
-    pub fn create(&self, memfd: BorrowedFd<'_>, size: u64) -> io::Result<OwnedFd> {
-        let create = Create { memfd: memfd.as_raw_fd() as u32, flags: FLAGS_CLOEXEC, offset: 0, size };
+    /// Those of the driver: EINVAL for other seals, and an offset or size that is no multiple of a page.
+    pub fn create(&self, memfd: BorrowedFd<'_>, offset: u64, size: u64) -> io::Result<OwnedFd> {
+        let create = Create { memfd: memfd.as_raw_fd() as u32, flags: FLAGS_CLOEXEC, offset, size };
         // SAFETY: `Create` describes the ioctl truthfully (see its impl).
         Ok(unsafe { ioctl(&self.0, create) }?)
     }

@@ -15,8 +15,12 @@ pub struct Options {
     #[arg(long)]
     socket: PathBuf,
     /// The size of the host-visible window in MiB, a power of two; 0 for none
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(..=1 << 20))]
     window_size: u64,
+    /// Map each blob into the window apart, instead of one map of plain memory over all of it: slower, for tests and VMMs that
+    /// need it
+    #[arg(long)]
+    separate_maps: bool,
     /// The screen's size in pixels; `none` for a device that only renders
     #[arg(long, default_value = "1024x768", value_parser = parse_scanout)]
     scanout: Scanout,
@@ -73,7 +77,8 @@ fn end_on_signals(sockets: Vec<PathBuf>) -> Result<(), Failure> {
 }
 
 pub fn run(options: &Options) -> Result<String, Failure> {
-    let mut host = HostOptions { window_bytes: options.window_size << 20, ..HostOptions::default() };
+    let (window_bytes, separate_maps) = (options.window_size << 20, options.separate_maps);
+    let mut host = HostOptions { window_bytes, separate_maps, ..HostOptions::default() };
     host.config.scanout = options.scanout.0;
     for feature in &options.without {
         host.config.features.remove(*feature);

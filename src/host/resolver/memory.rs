@@ -2,16 +2,17 @@
 //!
 //! Every blob is a sealed memfd of its own, so a descriptor that leaves the host can't show a neighbour. A memfd that never left
 //! is used again for the next blob of its size, after its pages were given back: that costs one system call where making a new
-//! one costs four.
+//! one costs four. A blob that the guest maps moves into the window's own pages, where there are such: then the VMM has nothing
+//! to do for it.
 
-use super::{Allocation, Export, ExportKind, Image, OutOfMemory, Parameters, ResolveError, Resolver};
+use super::{Allocation, Export, ExportKind, Image, OutOfMemory, Parameters, ResolveError, Resolver, Shown, Window};
 use crate::sys::{dmabuf, memfd, mmap::Mmap, udmabuf::Udmabuf};
 use crate::wire::alloc::{Backing, Capabilities};
 use crate::wire::virtio_gpu::MAP_CACHE_CACHED;
 use crate::{Alignment, BufferRequest, ComponentKind, Extent, Format, FormatClass, FormatInfo, Layout, Modifier, Support, Usage};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -62,7 +63,7 @@ impl Default for MemoryResolver {
 fn probe_udmabuf() -> io::Result<Udmabuf> {
     let udmabuf = Udmabuf::open()?;
     let pages = memfd::sealed(PAGE_BYTES)?;
-    let exported = udmabuf.create(pages.as_fd(), PAGE_BYTES)?;
+    let exported = udmabuf.create(pages.as_fd(), 0, PAGE_BYTES)?;
     if !dmabuf::is_dma_buf(exported.as_fd()) {
         return Err(io::Error::other("what it made is no dma-buf"));
     }
@@ -145,7 +146,7 @@ impl Resolver for MemoryResolver {
             .and_then(|bytes| Ok((bytes, self.pool.take(bytes)?)));
         let (size_bytes, fd) = pages.map_err(|source| ResolveError::Memory(OutOfMemory { bytes: size_bytes, source }))?;
         let image = MemoryImage {
-            pages: Some(fd),
+            place: Mutex::new(Some(Place { fd, offset: 0, slice: false })),
             size_bytes,
             written: AtomicBool::new(false),
             exported: AtomicBool::new(false),
@@ -158,20 +159,20 @@ impl Resolver for MemoryResolver {
 
 /// Memfds that no blob uses, zeroed, with their sizes, the longest unused first.
 #[derive(Debug, Default)]
-struct Pool(Mutex<VecDeque<(u64, OwnedFd)>>);
+struct Pool(Mutex<VecDeque<(u64, Arc<OwnedFd>)>>);
 
 impl Pool {
-    fn take(&self, bytes: u64) -> io::Result<OwnedFd> {
+    fn take(&self, bytes: u64) -> io::Result<Arc<OwnedFd>> {
         let kept = {
             let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             // The latest first: its pages are the likeliest to be in the caches.
             let place = free.iter().rposition(|(size, _)| *size == bytes);
             place.and_then(|place| free.remove(place))
         };
-        kept.map_or_else(|| memfd::sealed(bytes), |(_, fd)| Ok(fd))
+        kept.map_or_else(|| memfd::sealed(bytes).map(Arc::new), |(_, fd)| Ok(fd))
     }
 
-    fn keep(&self, bytes: u64, fd: OwnedFd) {
+    fn keep(&self, bytes: u64, fd: Arc<OwnedFd>) {
         let evicted = {
             let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             free.push_back((bytes, fd));
@@ -182,9 +183,18 @@ impl Pool {
     }
 }
 
+/// Where the bytes of an image are.
+#[derive(Clone)]
+struct Place {
+    fd: Arc<OwnedFd>,
+    offset: u64,
+    /// A slice of a window's pages, and not a memfd of its own.
+    slice: bool,
+}
+
 struct MemoryImage {
     /// Taken only by `drop`.
-    pages: Option<OwnedFd>,
+    place: Mutex<Option<Place>>,
     size_bytes: u64,
     /// Whether anybody could have written: a page that nobody touched needs no zeroing.
     written: AtomicBool,
@@ -195,8 +205,40 @@ struct MemoryImage {
 }
 
 impl MemoryImage {
-    fn pages(&self) -> io::Result<BorrowedFd<'_>> {
-        self.pages.as_ref().map(AsFd::as_fd).ok_or_else(|| io::ErrorKind::NotFound.into())
+    fn place(&self) -> io::Result<Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Moves the bytes, and frees the place where they were.
+    fn move_to(&self, to: Place) -> io::Result<()> {
+        if self.exported.load(Ordering::Relaxed) {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "it can't move: a descriptor of it has left the host"));
+        }
+        let from = self.place()?;
+        let written = self.written.load(Ordering::Relaxed);
+        if written {
+            memfd::copy((from.fd.as_fd(), from.offset), (to.fd.as_fd(), to.offset), self.size_bytes)?;
+        }
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(to);
+        self.free(from, written);
+        Ok(())
+    }
+
+    /// Gives pages back, zeroed where they were written.
+    fn free(&self, place: Place, written: bool) {
+        let Place { fd, offset, slice } = place;
+        if written && let Err(error) = memfd::discard(fd.as_fd(), offset, self.size_bytes) {
+            log::error!("giving {} bytes back: {error}", self.size_bytes);
+        } else if !slice {
+            self.pool.keep(self.size_bytes, fd);
+        }
+    }
+
+    fn check_range(&self, offset: u64, length: usize) -> io::Result<()> {
+        match offset.checked_add(length as u64) {
+            Some(end) if end <= self.size_bytes => Ok(()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 }
 
@@ -206,7 +248,7 @@ impl Image for MemoryImage {
     }
 
     fn storage(&self) -> &'static str {
-        "memfd"
+        if self.place().is_ok_and(|place| place.slice) { "window" } else { "memfd" }
     }
 
     fn map_info(&self) -> u32 {
@@ -214,37 +256,65 @@ impl Image for MemoryImage {
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        memfd::read_exact(self.pages()?, buffer, offset)
+        self.check_range(offset, buffer.len())?;
+        let place = self.place()?;
+        memfd::read_exact(place.fd.as_fd(), buffer, place.offset + offset)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check_range(offset, data.len())?;
         self.written.store(true, Ordering::Relaxed);
-        memfd::write_all(self.pages()?, data, offset)
+        let place = self.place()?;
+        memfd::write_all(place.fd.as_fd(), data, place.offset + offset)
     }
 
-    fn window_source(&self) -> io::Result<(BorrowedFd<'_>, u64)> {
+    fn show(&self, window: &dyn Window, offset: u64) -> io::Result<Shown> {
+        let shown = match window.pages()? {
+            Some(fd) => {
+                self.move_to(Place { fd, offset, slice: true })?;
+                Shown::Placed
+            }
+            None => {
+                let place = self.place()?;
+                window.map(offset, self.size_bytes, place.fd.as_fd(), place.offset)?;
+                Shown::Mapped
+            }
+        };
+        // Nobody tells when the guest writes.
         self.written.store(true, Ordering::Relaxed);
-        Ok((self.pages()?, 0))
+        Ok(shown)
+    }
+
+    fn leave(&self) -> io::Result<()> {
+        if !self.place()?.slice {
+            return Ok(());
+        }
+        self.move_to(Place { fd: self.pool.take(self.size_bytes)?, offset: 0, slice: false })
     }
 
     fn export(&self) -> io::Result<Export> {
+        let place = self.place()?;
+        let fd = place.fd.as_fd();
+        let (fd, kind) = match &self.udmabuf {
+            Some(udmabuf) => (udmabuf.create(fd, place.offset, self.size_bytes)?, ExportKind::DmaBuf),
+            None if place.slice => {
+                let why = "it lies among others in the guest's window, and without udmabuf a descriptor would show them too";
+                return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+            }
+            None => (fd.try_clone_to_owned()?, ExportKind::Memfd),
+        };
         self.exported.store(true, Ordering::Relaxed);
-        match &self.udmabuf {
-            Some(udmabuf) => Ok(Export { fd: udmabuf.create(self.pages()?, self.size_bytes)?, kind: ExportKind::DmaBuf }),
-            None => Ok(Export { fd: self.pages()?.try_clone_to_owned()?, kind: ExportKind::Memfd }),
-        }
+        Ok(Export { fd, kind })
     }
 }
 
 impl Drop for MemoryImage {
     fn drop(&mut self) {
-        let Some(pages) = self.pages.take() else { return };
-        if *self.exported.get_mut() {
-            return;
-        }
-        let clean = !*self.written.get_mut() || memfd::discard(pages.as_fd(), self.size_bytes).is_ok();
-        if clean {
-            self.pool.keep(self.size_bytes, pages);
+        let Some(place) = self.place.get_mut().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        // What has left the host is never used again. A slice is: its pages stay with the descriptor, and new ones take their place.
+        if place.slice || !*self.exported.get_mut() {
+            let written = *self.written.get_mut();
+            self.free(place, written);
         }
     }
 }
@@ -252,6 +322,7 @@ impl Drop for MemoryImage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::test_rig::Shelf;
 
     fn allocate(resolver: &MemoryResolver, bytes: u64) -> Arc<dyn Image> {
         resolver.allocate(&Parameters::Memory, bytes).unwrap().image
@@ -276,11 +347,53 @@ mod tests {
     #[test]
     fn writes_through_the_window_are_zeroed_too() {
         let resolver = MemoryResolver::without_udmabuf();
-        let image = allocate(&resolver, 4096);
-        let (fd, offset) = image.window_source().unwrap();
-        memfd::write_all(fd, &[9; 4096], offset).unwrap();
+        let (image, window) = (allocate(&resolver, 4096), Shelf::default());
+        assert_eq!(image.show(&window, 8192).unwrap(), Shown::Mapped);
+        window.write(8192, &[9; 4096]);
         drop(image);
         assert_eq!(bytes_of(&*allocate(&resolver, 4096)), [0; 4096]);
+    }
+
+    #[test]
+    fn in_a_windows_pages_it_is_a_slice_that_leaves_nothing_behind() {
+        let (resolver, window) = (MemoryResolver::without_udmabuf(), Shelf::with_pages());
+        let image = allocate(&resolver, 4096);
+        image.write(0, b"before").unwrap();
+        assert_eq!(image.show(&window, 8192).unwrap(), Shown::Placed);
+        assert_eq!((image.storage(), &window.read(8192, 6)[..]), ("window", &b"before"[..]));
+        window.write(8192, b"after!");
+        assert_eq!(bytes_of(&*image)[..6], *b"after!");
+        drop(image);
+        assert_eq!(window.read(0, 16_384), [0; 16_384]);
+    }
+
+    #[test]
+    fn a_slice_that_leaves_takes_its_bytes_along() {
+        let (resolver, window) = (MemoryResolver::without_udmabuf(), Shelf::with_pages());
+        let image = allocate(&resolver, 4096);
+        image.show(&window, 4096).unwrap();
+        window.write(4096, b"mine");
+        image.leave().unwrap();
+        window.write(4096, b"others");
+        assert_eq!((image.storage(), &bytes_of(&*image)[..6]), ("memfd", &b"mine\0\0"[..]));
+    }
+
+    #[test]
+    fn a_slice_is_bounded_and_no_descriptor_shows_its_neighbours() {
+        let (resolver, window) = (MemoryResolver::without_udmabuf(), Shelf::with_pages());
+        let image = allocate(&resolver, 4096);
+        image.show(&window, 4096).unwrap();
+        assert!(image.read(4095, &mut [0; 2]).is_err() && image.write(u64::MAX, &[0]).is_err());
+        assert_eq!(image.export().unwrap_err().kind(), io::ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn what_has_left_the_host_does_not_move() {
+        let (resolver, window) = (MemoryResolver::without_udmabuf(), Shelf::with_pages());
+        let image = allocate(&resolver, 4096);
+        let _export = image.export().unwrap();
+        assert_eq!(image.show(&window, 0).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        assert_eq!(image.storage(), "memfd");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! [`VhostUserGpu`]: what the vhost-user messages mean for the device.
 
-use super::HostOptions;
 use super::memory::{Table, VmMemory};
 use super::queue::{self, Buffers};
 use super::sys::ExitEvent;
 use super::window::ShmemWindow;
-use crate::host::{Device, DeviceError, Resolver, Window};
+use super::{HostOptions, ServeError};
+use crate::host::{Device, Resolver, Window};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use vhost::vhost_user::Backend;
@@ -35,8 +35,9 @@ pub struct VhostUserGpu {
 }
 
 impl VhostUserGpu {
-    pub fn new(options: HostOptions, resolvers: Vec<Box<dyn Resolver>>, table: Table) -> Result<Self, DeviceError> {
-        let window = Arc::new(ShmemWindow::new(options.window_bytes));
+    pub fn new(options: HostOptions, resolvers: Vec<Box<dyn Resolver>>, table: Table) -> Result<Self, ServeError> {
+        let window = ShmemWindow::new(options.window_bytes, options.separate_maps).map_err(ServeError::WindowPages)?;
+        let window = Arc::new(window);
         let device = Device::new(options.config, resolvers, Arc::new(VmMemory(table.clone())), window.clone())?;
         Ok(Self { device, window, table, buffers: Mutex::default(), exit: Mutex::default() })
     }

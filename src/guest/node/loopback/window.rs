@@ -76,6 +76,10 @@ impl Window for HostVisible {
         self.size_bytes
     }
 
+    fn pages(&self) -> io::Result<Option<Arc<OwnedFd>>> {
+        Ok(None)
+    }
+
     fn map(&self, offset: u64, length: u64, source: BorrowedFd<'_>, source_offset: u64) -> io::Result<()> {
         let fd = source.try_clone_to_owned()?;
         self.ranges().mapped.insert(offset, Mapped { fd, source_offset, length });
@@ -84,6 +88,10 @@ impl Window for HostVisible {
 
     fn unmap(&self, offset: u64, _: u64) -> io::Result<()> {
         self.ranges().mapped.remove(&offset).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn rest(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 
