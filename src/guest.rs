@@ -7,6 +7,7 @@ mod error;
 mod handles;
 mod mapping;
 pub mod node;
+mod open_files;
 mod options;
 mod shared;
 mod verdict;

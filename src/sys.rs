@@ -2,11 +2,12 @@
 
 #![allow(unsafe_code)]
 
-#[cfg(feature = "host")]
 pub mod dmabuf;
+pub mod kcmp;
 #[cfg(feature = "host")]
 pub mod memfd;
 pub mod mmap;
+pub mod poll;
 #[cfg(feature = "host")]
 pub mod udmabuf;
 pub mod virtgpu;

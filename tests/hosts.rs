@@ -1,12 +1,14 @@
 //! Hosts other than the usual one: tiled layouts that only they know, hosts that fail, and hosts that lie.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::io::{PipeReader, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use virgbm::guest::node::loopback::{Loopback, LoopbackOptions};
 use virgbm::guest::node::{
-    BlobCreate, ContextInit, Execbuffer, Handles, Ioctl, Node, NodeError, Param, ResourceCreate, ResourceInfo, Transfer,
+    BlobCreate, ContextInit, Execbuffer, Handles, Node, NodeError, Param, ResourceCreate, ResourceInfo, Transfer,
 };
 use virgbm::guest::{BackendKind, Device, DeviceOptions, Error};
 use virgbm::host::resolver::OutOfMemory;
@@ -241,10 +243,10 @@ fn a_device_that_lacks_a_feature_is_refused_with_the_feature_as_the_reason() {
 /// What a [`Meddler`] does to what goes through it.
 #[derive(Default)]
 struct Meddling {
-    /// WAIT fails, as when the kernel's time is up.
-    impatient: AtomicBool,
     /// Commands are lost on their way to the host.
     deaf: AtomicBool,
+    /// Fences are not signalled as long as there is one here to stand for them: the host does nothing at all.
+    stuck: Mutex<Option<PipeReader>>,
     /// A number of the capset is replaced: its offset and its value.
     capset: Option<(usize, u32)>,
 }
@@ -262,6 +264,9 @@ impl Meddler {
 }
 
 impl Node for Meddler {
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
     fn get_param(&self, param: Param) -> Result<u64, NodeError> {
         self.node.get_param(param)
     }
@@ -275,8 +280,10 @@ impl Node for Meddler {
     fn context_init(&self, context: &ContextInit<'_>) -> Result<(), NodeError> {
         self.node.context_init(context)
     }
-    fn execbuffer(&self, submission: &Execbuffer<'_>) -> Result<(), NodeError> {
-        self.node.execbuffer(&Execbuffer { command: self.command(submission.command), ..*submission })
+    fn execbuffer(&self, submission: &Execbuffer<'_>) -> Result<Option<OwnedFd>, NodeError> {
+        let fence = self.node.execbuffer(&Execbuffer { command: self.command(submission.command), ..*submission })?;
+        let stuck = self.meddling.stuck.lock().unwrap();
+        Ok(fence.map(|fence| stuck.as_ref().map_or(fence, |stuck| stuck.try_clone().unwrap().into())))
     }
     fn resource_create(&self, resource: &ResourceCreate) -> Result<Handles, NodeError> {
         self.node.resource_create(resource)
@@ -300,9 +307,6 @@ impl Node for Meddler {
         self.node.transfer_from_host(transfer)
     }
     fn wait(&self, bo_handle: u32) -> Result<(), NodeError> {
-        if self.meddling.impatient.load(Ordering::Relaxed) {
-            return Err(NodeError::new(Ioctl::Wait, std::io::Error::from_raw_os_error(16)));
-        }
         self.node.wait(bo_handle)
     }
     fn prime_handle_to_fd(&self, bo_handle: u32) -> Result<OwnedFd, NodeError> {
@@ -335,16 +339,40 @@ fn a_host_that_does_not_answer_is_named_and_the_device_goes_on() {
 }
 
 #[test]
-fn a_host_that_is_dead_gives_errors_for_ever_and_never_a_hang() {
+fn a_host_that_is_silent_for_five_seconds_gives_an_error_then_and_at_once_afterwards() {
     let meddling = Arc::new(Meddling::default());
     let device = Device::open(Meddler { node: Loopback::new().unwrap(), meddling: meddling.clone() }).unwrap();
+    let (reader, _writer) = std::io::pipe().unwrap();
     meddling.deaf.store(true, Ordering::Relaxed);
-    meddling.impatient.store(true, Ordering::Relaxed);
+    *meddling.stuck.lock().unwrap() = Some(reader);
     let plain = BufferRequest::new(Format::R8, 64, 64, Usage::TEXTURE);
-    // More than there are reply slots, all of which are lost in the end.
+    let start = Instant::now();
+    // More than there are reply slots: what a host that has gone is not sent can't fill the kernel's queue.
     for round in 0..40 {
         let error = device.create_many(&plain, 1 + round % 3).unwrap_err();
-        assert!(matches!(error, Error::Node(_) | Error::Silent { .. }), "{error}");
+        assert!(matches!(error, Error::Silent { opcode: Opcode::AllocImage }), "{error}");
+    }
+    assert!((5..10).contains(&start.elapsed().as_secs()));
+}
+
+#[test]
+fn a_host_that_answers_late_is_used_again() {
+    let meddling = Arc::new(Meddling::default());
+    let options = DeviceOptions { patience: Duration::from_millis(20), ..DeviceOptions::default() };
+    let node = Meddler { node: Loopback::new().unwrap(), meddling: meddling.clone() };
+    let device = Device::open_with(node, &options).unwrap();
+    let plain = BufferRequest::new(Format::R8, 64, 64, Usage::TEXTURE);
+    // More often than there are reply slots: none is lost.
+    for _ in 0..40 {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        meddling.deaf.store(true, Ordering::Relaxed);
+        *meddling.stuck.lock().unwrap() = Some(reader);
+        device.create(&plain).unwrap_err();
+        meddling.deaf.store(false, Ordering::Relaxed);
+        assert!(matches!(device.create(&plain), Err(Error::Silent { .. })), "the fence has not come");
+        *meddling.stuck.lock().unwrap() = None;
+        writer.write_all(b"x").unwrap();
+        device.create(&plain).unwrap();
     }
 }
 

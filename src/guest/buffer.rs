@@ -6,10 +6,11 @@ use super::mapping::{Access, Mapping};
 use super::shared::Shared;
 use crate::Layout;
 use crate::layout::Region;
+use crate::sys::dmabuf;
 use crate::sys::mmap::Mmap;
 use crate::wire::alloc::Backing;
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A buffer. It is freed when the last clone and the last mapping go; the host's memory lives on while others have imported it.
@@ -60,6 +61,14 @@ impl BufferObject {
     /// [`Error::Node`] with the kernel's errno.
     pub fn export(&self) -> Result<OwnedFd, Error> {
         Ok(self.0.shared.node.prime_handle_to_fd(self.bo_handle())?)
+    }
+
+    /// A sync_file of all that is being done to the buffer now: it can be polled, and given to whoever draws next.
+    ///
+    /// # Errors
+    /// [`Error::Node`] when it can't be exported, [`Error::NoFence`] where the kernel has no such descriptors.
+    pub fn export_sync_file(&self) -> Result<OwnedFd, Error> {
+        dmabuf::export_sync_file(self.export()?.as_fd()).map_err(Error::NoFence)
     }
 
     /// Maps a region for the CPU. Mappings nest, and the buffer stays mapped while it lives, so that only the first costs a call.

@@ -5,6 +5,7 @@ use super::buffer::BufferObject;
 use super::error::Error;
 use super::handles::{Handle, HandleTable};
 use super::node::Node;
+use super::open_files;
 use super::options::DeviceOptions;
 use super::shared::Shared;
 use super::verdict::Verdict;
@@ -47,15 +48,19 @@ impl Device {
         Self::open_with(node, &DeviceOptions::default())
     }
 
-    /// Opens a node: chooses the best backend that its host offers.
+    /// Opens a node: chooses the best backend that its host offers. When this process has a device on the same open file already,
+    /// this is another name for that, and `options` has no effect.
     ///
     /// # Errors
     /// [`Error::NoBackend`] when the host offers none, with the reason for each; else what the kernel or the host said.
     pub fn open_with(node: impl Node + 'static, options: &DeviceOptions) -> Result<Self, Error> {
         let node: Arc<dyn Node> = Arc::new(node);
-        let handles = HandleTable::new(node.clone());
-        let (backend, verdicts) = backend::select(&node, &handles, options)?;
-        Ok(Self(Arc::new(Shared { backend, handles, node, verdicts })))
+        let make = || {
+            let handles = HandleTable::new(node.clone());
+            let (backend, verdicts) = backend::select(&node, &handles, options)?;
+            Ok(Shared { backend, handles, node: node.clone(), verdicts })
+        };
+        open_files::shared(&*node, make).map(Self)
     }
 
     /// What was thought of each backend.

@@ -26,7 +26,7 @@ pub enum Error {
     Refused { opcode: Opcode, status: Status, detail: u32 },
     #[error("the host answered {opcode:?} with status {status}, which this version does not know")]
     UnknownStatus { opcode: Opcode, status: u32 },
-    #[error("the host has not answered {opcode:?}")]
+    #[error("the host has not answered {opcode:?}, or is late with what came before")]
     Silent { opcode: Opcode },
     #[error("the host reports a layout that does not hold: {source}")]
     HostLayout { source: LayoutError },
@@ -46,6 +46,8 @@ pub enum Error {
     Range { offset: u64, length: u64 },
     #[error("the mapping is not for {0}")]
     Access(&'static str),
+    #[error("a fence of the buffer: {0}")]
+    NoFence(#[source] std::io::Error),
     #[error("a count of {0} buffers: at least 1 and at most 1024")]
     Count(usize),
 }

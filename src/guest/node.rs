@@ -5,6 +5,9 @@ pub mod drm;
 #[cfg(feature = "loopback")]
 pub mod loopback;
 
+/// EXECBUFFER. The kernel always fences it; the fence goes to the buffers that it names.
+pub use crate::sys::virtgpu::Submission as Execbuffer;
+pub use crate::sys::virtgpu::Syncobj;
 pub use counted::{Calls, Counted};
 
 use crate::sys::mmap::Mmap;
@@ -158,17 +161,6 @@ pub struct ContextInit<'a> {
     pub debug_name: &'a str,
 }
 
-/// EXECBUFFER. The kernel always fences it; the fence goes to the buffers that it names.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Execbuffer<'a> {
-    /// The commands.
-    pub command: &'a [u8],
-    /// The buffers whose WAIT waits for it.
-    pub bo_handles: &'a [u32],
-    /// The ring, where the context has rings.
-    pub ring_idx: Option<u32>,
-}
-
 /// RESOURCE_CREATE: a classic resource with guest pages behind it.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
@@ -258,6 +250,9 @@ pub struct Transfer {
 /// An open virtio-gpu device. Errors are the kernel's errno, as [`NodeError`].
 #[allow(clippy::missing_errors_doc)]
 pub trait Node: Send + Sync {
+    /// The open file, whose handles and context others who have it share; `None` for one that nobody else can have.
+    fn file(&self) -> Option<BorrowedFd<'_>>;
+
     /// GETPARAM; EINVAL for one that the kernel does not know.
     fn get_param(&self, param: Param) -> Result<u64, NodeError>;
 
@@ -267,8 +262,9 @@ pub trait Node: Send + Sync {
     /// CONTEXT_INIT; EEXIST when the file has its context already, EINVAL for a capset that is not offered.
     fn context_init(&self, context: &ContextInit<'_>) -> Result<(), NodeError>;
 
-    /// EXECBUFFER; returns before the host has executed it.
-    fn execbuffer(&self, submission: &Execbuffer<'_>) -> Result<(), NodeError>;
+    /// EXECBUFFER; returns before the host has executed it. The descriptor is its fence, where one is wanted: a poll for reading
+    /// ends when the host has executed it.
+    fn execbuffer(&self, submission: &Execbuffer<'_>) -> Result<Option<OwnedFd>, NodeError>;
 
     /// RESOURCE_CREATE.
     fn resource_create(&self, resource: &ResourceCreate) -> Result<Handles, NodeError>;
@@ -308,10 +304,12 @@ pub trait Node: Send + Sync {
 macro_rules! forward {
     ($($ioctl:ident: $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)+) => {
         impl<N: Node + ?Sized> Node for Arc<N> {
+            fn file(&self) -> Option<BorrowedFd<'_>> { (**self).file() }
             $(fn $name(&self, $($argument: $type),*) -> Result<$result, NodeError> { (**self).$name($($argument),*) })+
         }
 
         impl<N: Node> Node for Counted<N> {
+            fn file(&self) -> Option<BorrowedFd<'_>> { self.node().file() }
             $(fn $name(&self, $($argument: $type),*) -> Result<$result, NodeError> { self.count(Ioctl::$ioctl).$name($($argument),*) })+
         }
     };
@@ -321,7 +319,7 @@ forward! {
     GetParam: get_param(param: Param) -> u64;
     GetCaps: get_caps(capset_id: u32, version: u32, buffer: &mut [u8]) -> ();
     ContextInit: context_init(context: &ContextInit<'_>) -> ();
-    Execbuffer: execbuffer(submission: &Execbuffer<'_>) -> ();
+    Execbuffer: execbuffer(submission: &Execbuffer<'_>) -> Option<OwnedFd>;
     ResourceCreate: resource_create(resource: &ResourceCreate) -> Handles;
     ResourceCreateBlob: resource_create_blob(blob: &BlobCreate<'_>) -> Handles;
     ResourceInfo: resource_info(bo_handle: u32) -> ResourceInfo;

@@ -112,6 +112,7 @@ impl Resource {
             layout: self.layout,
             storage: self.storage(),
             mapped: self.is_mapped(),
+            uuid: self.uuid,
             age: self.created.elapsed(),
         }
     }
@@ -136,6 +137,8 @@ pub struct ResourceInfo {
     pub storage: &'static str,
     /// Whether it is in the window.
     pub mapped: bool,
+    /// Its name for other virtio devices, where the guest asked for one.
+    pub uuid: Option<[u8; 16]>,
     /// How long ago it was made.
     pub age: Duration,
 }

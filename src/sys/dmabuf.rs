@@ -1,8 +1,8 @@
-//! dma-bufs: telling that a descriptor is one, and bracketing CPU access to it (`linux/dma-buf.h`).
+//! dma-bufs: telling that a descriptor is one, bracketing CPU access to it, and the fences in it (`linux/dma-buf.h`).
 
-use rustix::ioctl::{Setter, ioctl, opcode};
+use rustix::ioctl::{Setter, Updater, ioctl, opcode};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
 /// `DMA_BUF_IOCTL_SYNC`: `_IOW('b', 0, struct dma_buf_sync)`, one 64-bit flags word.
 const SYNC: rustix::ioctl::Opcode = opcode::write::<u64>(b'b', 0);
@@ -23,6 +23,31 @@ pub fn sync(fd: BorrowedFd<'_>, end: bool) -> io::Result<()> {
     Ok(unsafe { ioctl(fd, request) }?)
 }
 
+/// `struct dma_buf_export_sync_file`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct ExportSyncFile {
+    flags: u32,
+    fd: i32,
+}
+
+/// `DMA_BUF_IOCTL_EXPORT_SYNC_FILE`: `_IOWR('b', 2, struct dma_buf_export_sync_file)`.
+const EXPORT_SYNC_FILE: rustix::ioctl::Opcode = opcode::read_write::<ExportSyncFile>(b'b', 2);
+
+/// A sync_file of all that is being done to a dma-buf now: whoever wants to write waits for it.
+///
+/// # Errors
+/// ENOTTY when the descriptor is no dma-buf, or the kernel is older than 6.0.
+pub fn export_sync_file(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut argument = ExportSyncFile { flags: (SYNC_READ | SYNC_WRITE) as u32, fd: -1 };
+    // SAFETY: the number is that of an ioctl which reads and writes exactly this structure.
+    let request = unsafe { Updater::<EXPORT_SYNC_FILE, ExportSyncFile>::new(&mut argument) };
+    // SAFETY: the structure is valid and holds no address.
+    unsafe { ioctl(fd, request) }?;
+    // SAFETY: a call that works leaves a new descriptor here, which nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(argument.fd) })
+}
+
 /// Whether the descriptor is a dma-buf, found by asking it for a dma-buf's own ioctl.
 pub fn is_dma_buf(fd: BorrowedFd<'_>) -> bool {
     sync(fd, false).and_then(|()| sync(fd, true)).is_ok()
@@ -34,13 +59,14 @@ mod tests {
     use std::os::fd::AsFd;
 
     #[test]
-    fn the_ioctl_number_is_that_of_the_header() {
-        assert_eq!(SYNC, 0x4008_6200);
+    fn the_ioctl_numbers_are_those_of_the_header() {
+        assert_eq!((SYNC, EXPORT_SYNC_FILE), (0x4008_6200, 0xc008_6202));
     }
 
     #[test]
     fn a_memfd_is_no_dma_buf() {
         let memfd = crate::sys::memfd::sealed(4096).unwrap();
         assert!(!is_dma_buf(memfd.as_fd()));
+        assert!(export_sync_file(memfd.as_fd()).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// `DRM_COMMAND_BASE`: where a driver's own ioctls start.
 const COMMAND_BASE: u8 = 0x40;
@@ -73,8 +73,9 @@ ioctls! {
     ContextInit, CONTEXT_INIT, 11, call_context_init { num_params: u32, padding: u32, ctx_set_params: u64 }
 }
 
-/// `VIRTGPU_EXECBUF_RING_IDX`.
-pub const EXECBUF_RING_IDX: u32 = 4;
+const EXECBUF_FENCE_FD_IN: u32 = 1;
+const EXECBUF_FENCE_FD_OUT: u32 = 2;
+const EXECBUF_RING_IDX: u32 = 4;
 
 const CONTEXT_PARAM_CAPSET_ID: u64 = 1;
 const CONTEXT_PARAM_NUM_RINGS: u64 = 2;
@@ -138,23 +139,67 @@ pub fn context_init(fd: BorrowedFd<'_>, capset_id: u32, num_rings: u32, debug_na
     unsafe { call_context_init(fd, &mut argument) }
 }
 
-/// EXECBUFFER without fence descriptors or syncobjs.
+/// What EXECBUFFER takes and gives.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Submission<'a> {
+    /// The commands.
+    pub command: &'a [u8],
+    /// The buffers that get its fence.
+    pub bo_handles: &'a [u32],
+    /// The ring, where the context has rings.
+    pub ring_idx: Option<u32>,
+    /// A sync_file to wait for before the commands are sent.
+    pub in_fence: Option<BorrowedFd<'a>>,
+    /// Whether a sync_file of its fence is wanted.
+    pub out_fence: bool,
+    /// To wait for before the commands are sent.
+    pub in_syncobjs: &'a [Syncobj],
+    /// That get its fence.
+    pub out_syncobjs: &'a [Syncobj],
+}
+
+/// `drm_virtgpu_execbuffer_syncobj`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Syncobj {
+    /// Its handle in the open file.
+    pub handle: u32,
+    /// `VIRTGPU_EXECBUF_SYNCOBJ_RESET` (1): it is reset after it was waited for.
+    pub flags: u32,
+    /// The point of a timeline, 0 for a binary one.
+    pub point: u64,
+}
+
+/// EXECBUFFER; the sync_file of its fence, where one is wanted.
 ///
 /// # Errors
 /// The driver's errno.
-pub fn execbuffer(fd: BorrowedFd<'_>, command: &[u8], bo_handles: &[u32], ring_idx: Option<u32>) -> io::Result<()> {
+pub fn execbuffer(fd: BorrowedFd<'_>, submission: &Submission<'_>) -> io::Result<Option<OwnedFd>> {
+    let Submission { command, bo_handles, ring_idx, in_fence, out_fence, in_syncobjs, out_syncobjs } = *submission;
+    let flag = |wanted, flag| if wanted { flag } else { 0 };
     let mut argument = Execbuffer {
-        flags: if ring_idx.is_some() { EXECBUF_RING_IDX } else { 0 },
+        flags: flag(in_fence.is_some(), EXECBUF_FENCE_FD_IN)
+            | flag(out_fence, EXECBUF_FENCE_FD_OUT)
+            | flag(ring_idx.is_some(), EXECBUF_RING_IDX),
         size: count_of(command)?,
         command: address_of(command),
         bo_handles: address_of(bo_handles),
         num_bo_handles: count_of(bo_handles)?,
-        fence_fd: -1,
+        fence_fd: in_fence.map_or(-1, |fence| fence.as_raw_fd()),
         ring_idx: ring_idx.unwrap_or(0),
-        ..Execbuffer::default()
+        syncobj_stride: size_of::<Syncobj>() as u32,
+        num_in_syncobjs: count_of(in_syncobjs)?,
+        num_out_syncobjs: count_of(out_syncobjs)?,
+        in_syncobjs: address_of(in_syncobjs),
+        out_syncobjs: address_of(out_syncobjs),
     };
-    // SAFETY: both slices live until the call returns, with the lengths given; the driver only reads them.
-    unsafe { call_execbuffer(fd, &mut argument) }
+    // SAFETY: the slices live until the call returns, with the lengths given; the driver only reads them.
+    unsafe { call_execbuffer(fd, &mut argument) }?;
+    if !out_fence || argument.fence_fd < 0 {
+        return Ok(None);
+    }
+    // SAFETY: with FENCE_FD_OUT a call that works leaves a new descriptor here, which nobody else owns.
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(argument.fence_fd) }))
 }
 
 /// RESOURCE_CREATE_BLOB with a command; fills in the two handles.
@@ -222,7 +267,7 @@ mod tests {
         for (ours, header) in opcodes {
             assert_eq!(ours, header);
         }
-        assert_eq!(size_of::<ContextParam>(), 16);
+        assert_eq!((size_of::<ContextParam>(), size_of::<Syncobj>()), (16, 16));
     }
 
     #[test]
@@ -233,7 +278,7 @@ mod tests {
             get_param(fd, 1).err(),
             get_caps(fd, 20, 1, &mut [0; 64]).err(),
             context_init(fd, 20, 1, Some("test")).err(),
-            execbuffer(fd, &[0; 8], &[1], Some(0)).err(),
+            execbuffer(fd, &Submission { command: &[0; 8], bo_handles: &[1], ..Submission::default() }).err(),
             resource_create_blob(fd, &mut ResourceCreateBlob::default(), &[]).err(),
             map(fd, &mut Map::default()).err(),
             wait(fd, &mut Wait::default()).err(),

@@ -29,7 +29,7 @@ pub struct Options {
     /// Array layers
     #[arg(long, default_value_t = 1)]
     layers: u32,
-    /// The device node; without it, a host embedded in this process
+    /// The device node, or `auto` for the first one there is; without it, a host embedded in this process
     #[arg(long)]
     node: Option<PathBuf>,
     /// Print JSON

@@ -60,6 +60,7 @@ pub struct Buffer {
     pub size_bytes: u64,
     pub backing: String,
     pub mapped: bool,
+    pub uuid: Option<String>,
     pub age_seconds: f64,
 }
 
@@ -90,6 +91,7 @@ impl From<ResourceInfo> for Buffer {
             size_bytes: resource.size_bytes,
             backing: resource.storage.to_owned(),
             mapped: resource.mapped,
+            uuid: resource.uuid.map(|uuid| uuid.iter().map(|byte| format!("{byte:02x}")).collect()),
             age_seconds: resource.age.as_secs_f64(),
             name: resource.name,
         }

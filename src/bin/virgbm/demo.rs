@@ -3,14 +3,14 @@
 use crate::node::CountedNode;
 use crate::sheet::Sheet;
 use crate::table::Table;
-use crate::{Failure, pattern};
+use crate::{Failure, node, pattern};
 use clap::Args;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
-use virgbm::guest::node::{Counted, drm::DrmNode, loopback::Loopback};
+use virgbm::guest::node::{Counted, loopback::Loopback};
 use virgbm::guest::{Access, BufferObject, Device, Error, Mapping};
 use virgbm::host::{self, Picture};
 use virgbm::wire::alloc::Backing;
@@ -22,7 +22,7 @@ pub struct Options {
     /// The contact sheet of what the host sees
     #[arg(long, default_value = "virgbm-demo.png")]
     output: PathBuf,
-    /// The device node; without it, a host embedded in this process, which looks at its own images
+    /// The device node, or `auto` for the first one there is; without it, a host embedded in this process, which looks at its own images
     #[arg(long)]
     node: Option<PathBuf>,
 }
@@ -97,8 +97,8 @@ const fn backing_name(backing: Backing) -> &'static str {
 /// The node that allocates, counted, and who looks at its buffers.
 fn open(options: &Options) -> Result<(CountedNode, Witness), Failure> {
     if let Some(path) = &options.node {
-        let witness = Witness::File(Device::open(DrmNode::open(path)?)?);
-        return Ok((Arc::new(Counted::new(Arc::new(DrmNode::open(path)?))), witness));
+        let witness = Witness::File(Device::open(node::open_drm(path)?)?);
+        return Ok((Arc::new(Counted::new(Arc::new(node::open_drm(path)?))), witness));
     }
     let loopback = Loopback::new()?;
     let witness = Witness::Host(loopback.host().clone());

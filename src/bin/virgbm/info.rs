@@ -12,7 +12,7 @@ use virgbm::{Offer, Support, Usage};
 /// Whose information.
 #[derive(Args)]
 pub struct Options {
-    /// The device node, such as /dev/dri/renderD128; without it, a host embedded in this process
+    /// The device node, such as /dev/dri/renderD128, or `auto` for the first one there is; without it, a host embedded in this process
     #[arg(long)]
     node: Option<PathBuf>,
     /// Print JSON

@@ -3,7 +3,10 @@
 use crate::Failure;
 use std::path::Path;
 use std::sync::Arc;
-use virgbm::guest::node::{Counted, Node, drm::DrmNode, loopback::Loopback};
+use virgbm::guest::node::{Counted, Node, drm::DrmNode, drm::OpenError, loopback::Loopback};
+
+/// What `--node` takes instead of a path for the first node of the driver.
+const ANY: &str = "auto";
 
 /// Any node, its calls counted.
 pub type CountedNode = Arc<Counted<Arc<dyn Node>>>;
@@ -14,10 +17,15 @@ pub struct Opened {
     pub name: String,
 }
 
+/// Opens the node at a path, or the first one for `auto`.
+pub fn open_drm(path: &Path) -> Result<DrmNode, OpenError> {
+    if path == Path::new(ANY) { DrmNode::open_first() } else { DrmNode::open(path) }
+}
+
 /// Opens the node at a path, or without one a node of the embedded host.
 pub fn open(path: Option<&Path>) -> Result<Opened, Failure> {
     let (node, name): (Arc<dyn Node>, _) = match path {
-        Some(path) => (Arc::new(DrmNode::open(path)?), path.display().to_string()),
+        Some(path) => (Arc::new(open_drm(path)?), path.display().to_string()),
         None => (Arc::new(Loopback::new()?), "the embedded host".to_owned()),
     };
     Ok(Opened { node: Arc::new(Counted::new(node)), name })

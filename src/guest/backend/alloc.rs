@@ -9,7 +9,7 @@ mod replies;
 use super::{Backend, Blob};
 use crate::guest::error::Error;
 use crate::guest::handles::HandleTable;
-use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, ContextInit, Execbuffer, Handles, Node};
+use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, ContextInit, Execbuffer, Handles, Node, Param};
 use crate::guest::options::DeviceOptions;
 use crate::wire::alloc::{self as wire, Capabilities, Opcode, Stream};
 use crate::{BufferRequest, Layout, LayoutError, Offer, Usage};
@@ -22,6 +22,10 @@ use zerocopy::IntoBytes;
 /// The largest capset that is read: room for a thousand formats with their modifiers.
 const LARGEST_CAPSET: usize = 64 * 1024;
 
+/// What is done by another virtio device, which knows a buffer by the name that the host gives it.
+const OTHER_DEVICES: Usage =
+    Usage::VIDEO_DECODER.union(Usage::VIDEO_ENCODER).union(Usage::CAMERA_READ).union(Usage::CAMERA_WRITE);
+
 pub(super) struct AllocBackend {
     node: Arc<dyn Node>,
     handles: Arc<HandleTable>,
@@ -30,6 +34,8 @@ pub(super) struct AllocBackend {
     layouts: LayoutCache,
     next_blob_id: AtomicU64,
     blob_alignment: u64,
+    /// Whether the host gives resources a name for other virtio devices.
+    cross_device: bool,
 }
 
 impl AllocBackend {
@@ -40,15 +46,22 @@ impl AllocBackend {
         node.get_caps(capset_id, wire::VERSION, &mut capset)?;
         let offer = Offer::decode(&capset).map_err(|source| Error::Offer { capset_id, source })?;
         node.context_init(&ContextInit { capset_id, num_rings: 1, debug_name: &options.name })?;
-        let ring = ReplyRing::open(node, handles)?;
-        let page = rustix::param::page_size() as u64;
-        let blob_alignment = u64::from(offer.blob_alignment).max(page);
-        let (layouts, next_blob_id) = (LayoutCache::default(), AtomicU64::new(1));
-        Ok(Self { node: node.clone(), handles: handles.clone(), offer, ring, layouts, next_blob_id, blob_alignment })
+        let ring = ReplyRing::open(node, handles, options.patience)?;
+        Ok(Self {
+            blob_alignment: u64::from(offer.blob_alignment).max(kernel_alignment(&**node)),
+            cross_device: matches!(node.get_param(Param::CrossDevice), Ok(1)),
+            node: node.clone(),
+            handles: handles.clone(),
+            offer,
+            ring,
+            layouts: LayoutCache::default(),
+            next_blob_id: AtomicU64::new(1),
+        })
     }
 
     fn execute(&self, stream: &Stream) -> Result<(), Error> {
-        Ok(self.node.execbuffer(&Execbuffer { command: stream.as_bytes(), ..Execbuffer::default() })?)
+        self.node.execbuffer(&Execbuffer { command: stream.as_bytes(), ..Execbuffer::default() })?;
+        Ok(())
     }
 
     /// One command that is submitted by itself, and its answer.
@@ -87,6 +100,7 @@ impl AllocBackend {
         let mut flags = BlobFlags::SHAREABLE;
         // A mapping costs a window range at creation: only for buffers that the CPU will touch.
         flags.set(BlobFlags::MAPPABLE, cpu);
+        flags.set(BlobFlags::CROSS_DEVICE, self.cross_device && request.usage.intersects(OTHER_DEVICES));
         let slots = self.ring.take(count, Opcode::AllocImage)?;
         let first_id = self.next_blob_id.fetch_add(count as u64, Ordering::Relaxed);
         let size = self.blob_size(layout)?;
@@ -162,12 +176,8 @@ impl AllocBackend {
         for id in (first_id..).take(count) {
             stream.push(Opcode::Free, 0, 0, wire::NO_REPLY, &[wire::BlobId { blob_id: id.into() }.as_bytes()]);
         }
-        match self.ring.settle(stream.as_bytes()) {
-            Ok(()) => drop(slots),
-            Err(error) => {
-                log::warn!("{error}; {count} reply slots stay unused");
-                slots.forget();
-            }
+        if let Err(error) = self.ring.settle(stream.as_bytes(), slots, Opcode::Free) {
+            log::warn!("{error}; {count} reply slots stay unused");
         }
     }
 
@@ -176,6 +186,14 @@ impl AllocBackend {
         let overflow = LayoutError::Overflow { format, width, height, layers };
         Ok(layout.size_bytes.checked_next_multiple_of(self.blob_alignment).ok_or(overflow)?)
     }
+}
+
+/// What blob sizes must be multiples of for the kernel: its pages, and what the device asks of it (BLOB_ALIGNMENT). Old ChromeOS
+/// kernels mean something else by that number, and answer what is no alignment.
+fn kernel_alignment(node: &dyn Node) -> u64 {
+    let page = rustix::param::page_size() as u64;
+    let device = node.get_param(Param::BlobAlignment).unwrap_or(0);
+    if device.is_power_of_two() { page.max(device) } else { page }
 }
 
 /// Names an object, or where its id is 0 a resource; a nameless buffer costs nothing.

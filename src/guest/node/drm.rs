@@ -9,6 +9,7 @@ use drm::Device as _;
 use drm::buffer::Handle;
 use drm::control::Device as _;
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,6 +28,10 @@ const FLAT: u32 = 1;
 pub enum OpenError {
     #[error("{}: {source}", path.display())]
     Open { path: PathBuf, source: io::Error },
+    #[error("the descriptor: {0}")]
+    Descriptor(#[source] io::Error),
+    #[error("no node of {DRIVER_NAME} in {folder}: {}", seen.join("; "))]
+    NoneFound { folder: String, seen: Vec<String> },
     #[error("{what} is no DRM node: {source}")]
     NotDrm { what: String, source: io::Error },
     #[error("{what} is a node of the driver {driver}, not of {DRIVER_NAME}")]
@@ -58,7 +63,41 @@ impl DrmNode {
         Self::checked(file.into(), path.display().to_string())
     }
 
-    /// Takes a node that is open already; the context of its file must not have been used yet.
+    /// Opens the first node of the driver that can be opened: render nodes first, by number.
+    ///
+    /// # Errors
+    /// [`OpenError::NoneFound`], which says of each node why it is not taken.
+    pub fn open_first() -> Result<Self, OpenError> {
+        Self::open_first_in(Path::new("/dev/dri"))
+    }
+
+    fn open_first_in(folder: &Path) -> Result<Self, OpenError> {
+        let none = |seen| OpenError::NoneFound { folder: folder.display().to_string(), seen };
+        let entries = std::fs::read_dir(folder).map_err(|error| none(vec![error.to_string()]))?;
+        let mut nodes: Vec<_> = entries.flatten().filter_map(|entry| Some((rank(&entry.file_name())?, entry.path()))).collect();
+        nodes.sort();
+        let mut seen = Vec::new();
+        for (_, path) in nodes {
+            match Self::open(&path) {
+                Ok(node) => return Ok(node),
+                Err(error) => seen.push(error.to_string()),
+            }
+        }
+        if seen.is_empty() {
+            seen.push("there is none at all".to_owned());
+        }
+        Err(none(seen))
+    }
+
+    /// Shares a node that the caller has open and keeps: both are the same open file, with the same handles and the same context.
+    ///
+    /// # Errors
+    /// [`OpenError::Descriptor`] for one that is closed, else as [`from_fd`](Self::from_fd).
+    pub fn from_borrowed_fd(fd: BorrowedFd<'_>) -> Result<Self, OpenError> {
+        Self::from_fd(rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(|errno| OpenError::Descriptor(errno.into()))?)
+    }
+
+    /// Takes a node that is open already.
     ///
     /// # Errors
     /// [`OpenError`], which says whether it is no DRM node, or is another driver's.
@@ -79,6 +118,13 @@ impl DrmNode {
     }
 }
 
+/// Where a node of this name comes in a search; `None` for what is no node.
+fn rank(name: &OsStr) -> Option<(u8, u32)> {
+    let name = name.to_str()?;
+    let numbered = |prefix| name.strip_prefix(prefix)?.parse().ok();
+    numbered("renderD").map(|number| (0, number)).or_else(|| numbered("card").map(|number| (1, number)))
+}
+
 fn failed(ioctl: Ioctl) -> impl FnOnce(io::Error) -> NodeError {
     move |source| NodeError { ioctl, source }
 }
@@ -88,6 +134,10 @@ fn handle(bo_handle: u32, ioctl: Ioctl) -> Result<Handle, NodeError> {
 }
 
 impl Node for DrmNode {
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
+    }
+
     fn get_param(&self, param: Param) -> Result<u64, NodeError> {
         virtgpu::get_param(self.as_fd(), param as u64).map_err(failed(Ioctl::GetParam))
     }
@@ -102,9 +152,8 @@ impl Node for DrmNode {
         virtgpu::context_init(self.as_fd(), context.capset_id, context.num_rings, name).map_err(failed(Ioctl::ContextInit))
     }
 
-    fn execbuffer(&self, submission: &Execbuffer<'_>) -> Result<(), NodeError> {
-        let Execbuffer { command, bo_handles, ring_idx } = *submission;
-        virtgpu::execbuffer(self.as_fd(), command, bo_handles, ring_idx).map_err(failed(Ioctl::Execbuffer))
+    fn execbuffer(&self, submission: &Execbuffer<'_>) -> Result<Option<OwnedFd>, NodeError> {
+        virtgpu::execbuffer(self.as_fd(), submission).map_err(failed(Ioctl::Execbuffer))
     }
 
     fn resource_create(&self, resource: &ResourceCreate) -> Result<Handles, NodeError> {
@@ -187,6 +236,21 @@ mod tests {
         assert!(error.to_string().starts_with("/dev/null is no DRM node"), "{error}");
         assert!(matches!(DrmNode::open("/nonexistent"), Err(OpenError::Open { .. })));
         let file = tempfile::tempfile().unwrap();
+        assert!(matches!(DrmNode::from_borrowed_fd(file.as_fd()), Err(OpenError::NotDrm { .. })));
         assert!(matches!(DrmNode::from_fd(file.into()), Err(OpenError::NotDrm { .. })));
+    }
+
+    #[test]
+    fn a_search_says_why_it_takes_no_node() {
+        let folder = tempfile::tempdir().unwrap();
+        let search = || DrmNode::open_first_in(folder.path()).unwrap_err().to_string();
+        assert!(search().ends_with("there is none at all"));
+        for name in ["card0", "renderD128", "by-path", "controlD64"] {
+            std::fs::write(folder.path().join(name), []).unwrap();
+        }
+        let text = search();
+        let (render, card) = (text.find("renderD128 is no DRM node").unwrap(), text.find("card0 is no DRM node").unwrap());
+        assert!(render < card && !text.contains("by-path"), "{text}");
+        assert!(DrmNode::open_first_in(Path::new("/nonexistent")).is_err());
     }
 }

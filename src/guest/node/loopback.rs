@@ -2,7 +2,8 @@
 //!
 //! It behaves as the Linux driver does (6.12), with what that loses and delays, and speaks to the host in the bytes that the driver
 //! would send: a context is made by the first call that needs one, RESOURCE_CREATE_BLOB returns before the host has answered and
-//! loses its refusal, and the mmap of a refused blob fails. Fence descriptors and syncobjs are the real kernel's only.
+//! loses its refusal, and the mmap of a refused blob fails. A fence's descriptor can be polled, but is no sync_file, and there are no
+//! syncobjs.
 
 mod driver;
 mod memory;
@@ -13,6 +14,7 @@ use super::{BlobCreate, BlobFlags, BlobMem, ContextInit, Execbuffer, Handles, Io
 use super::{ResourceCreate, ResourceInfo, Transfer};
 use crate::host::{Device, DeviceConfig, DeviceError, MemoryResolver, Resolver};
 use crate::sys::mmap::Mmap;
+use crate::sys::poll;
 use crate::wire::virtio_gpu::{self as wire, Command, feature};
 use driver::{Driver, Gem, PAGE_BYTES, command, on_resource};
 use memory::{Pages, Ram};
@@ -226,6 +228,10 @@ fn mem_entry(pages: &Pages, size: u64) -> Result<wire::MemEntry, Errno> {
 }
 
 impl Node for Loopback {
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
     fn get_param(&self, param: Param) -> Result<u64, NodeError> {
         driver::param(&self.driver, param).map_err(errno(Ioctl::GetParam))
     }
@@ -256,8 +262,11 @@ impl Node for Loopback {
         Ok(())
     }
 
-    fn execbuffer(&self, submission: &Execbuffer<'_>) -> Result<(), NodeError> {
+    fn execbuffer(&self, submission: &Execbuffer<'_>) -> Result<Option<OwnedFd>, NodeError> {
         let fail = errno(Ioctl::Execbuffer);
+        if !submission.in_syncobjs.is_empty() || !submission.out_syncobjs.is_empty() {
+            return Err(fail(Errno::NOENT));
+        }
         if !self.driver.has(feature::VIRGL) {
             return Err(fail(Errno::NOSYS));
         }
@@ -268,13 +277,16 @@ impl Node for Loopback {
         }
         let gems: Result<Vec<_>, _> = submission.bo_handles.iter().map(|handle| self.gem(*handle)).collect();
         let gems = gems.map_err(&fail)?;
+        if let Some(in_fence) = submission.in_fence {
+            poll::wait_readable(in_fence, HOST_TIMEOUT).map_err(|source| NodeError { ioctl: Ioctl::Execbuffer, source })?;
+        }
         let body = wire::Submit3d { size: (submission.command.len() as u32).into(), ..wire::Submit3d::default() };
         let request = command(Command::Submit3d, self.ctx_id, body, submission.command);
         let fence = self.driver.send_fenced(request, ring_idx.map(|ring| ring as u8));
         for gem in gems {
             gem.add_fence(fence.clone());
         }
-        Ok(())
+        submission.out_fence.then(|| fence.descriptor()).transpose().map_err(fail)
     }
 
     fn resource_create(&self, resource: &ResourceCreate) -> Result<Handles, NodeError> {

@@ -4,8 +4,10 @@ use crate::guest::error::Error;
 use crate::guest::handles::{Handle, HandleTable};
 use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, Execbuffer, Handles, Node};
 use crate::sys::mmap::Mmap;
+use crate::sys::poll;
 use crate::wire::alloc::{self as wire, Backing, Opcode, Reply, ReplySlot, STATUS_PENDING, Status, Stream};
 use crate::{Layout, LayoutError};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -53,6 +55,7 @@ pub(super) struct ReplyRing {
     node: Arc<dyn Node>,
     handle: Handle,
     map: Mmap,
+    patience: Duration,
     slots: Mutex<FreeSlots>,
     changed: Condvar,
     sequence: AtomicU32,
@@ -64,6 +67,26 @@ struct FreeSlots {
     free: Vec<u32>,
     /// How many slots there are, those in use too, but without those that the host may write at any time.
     usable: usize,
+    /// Submissions that the host has not executed in time.
+    late: Vec<Late>,
+}
+
+/// A submission that the host has not executed in time: it may still write its slots.
+struct Late {
+    fence: OwnedFd,
+    slots: Vec<u32>,
+}
+
+impl FreeSlots {
+    /// Takes the slots back of what the host has executed after all; whether nothing is late any more.
+    fn is_caught_up(&mut self) -> bool {
+        let done = |late: &mut Late| poll::wait_readable(late.fence.as_fd(), Duration::ZERO).is_ok();
+        for late in self.late.extract_if(.., done) {
+            self.usable += late.slots.len();
+            self.free.extend(late.slots);
+        }
+        self.late.is_empty()
+    }
 }
 
 /// Slots that are taken until this is dropped.
@@ -77,10 +100,12 @@ impl Slots<'_> {
         self.tickets.iter().copied()
     }
 
-    /// Never uses the slots again: the host may still write them.
-    pub fn forget(mut self) {
-        self.ring.slots().usable -= self.tickets.len();
-        self.tickets.clear();
+    /// Does not use the slots until the host has executed what this fence is of; never, where there is none.
+    pub fn forget(mut self, fence: Option<OwnedFd>) {
+        let slots: Vec<_> = std::mem::take(&mut self.tickets).into_iter().map(|ticket| ticket.slot).collect();
+        let mut free = self.ring.slots();
+        free.usable -= slots.len();
+        free.late.extend(fence.map(|fence| Late { fence, slots }));
     }
 }
 
@@ -93,7 +118,7 @@ impl Drop for Slots<'_> {
 
 impl ReplyRing {
     /// Makes the ring and names it to the host.
-    pub fn open(node: &Arc<dyn Node>, handles: &Arc<HandleTable>) -> Result<Self, Error> {
+    pub fn open(node: &Arc<dyn Node>, handles: &Arc<HandleTable>, patience: Duration) -> Result<Self, Error> {
         let flags = BlobFlags::MAPPABLE;
         let blob = BlobCreate { mem: BlobMem::Guest, flags, size: RING_BYTES, blob_id: 0, command: &[] };
         let Handles { bo_handle, resource_id } = node.resource_create_blob(&blob)?;
@@ -103,7 +128,8 @@ impl ReplyRing {
             node: node.clone(),
             handle,
             map,
-            slots: Mutex::new(FreeSlots { free: (0..SLOT_COUNT).collect(), usable: SLOT_COUNT as usize }),
+            patience,
+            slots: Mutex::new(FreeSlots { free: (0..SLOT_COUNT).collect(), usable: SLOT_COUNT as usize, late: Vec::new() }),
             changed: Condvar::new(),
             sequence: AtomicU32::new(0),
             round_trips: AtomicU64::new(0),
@@ -138,8 +164,11 @@ impl ReplyRing {
 
     /// Takes `count` slots for a command, all at once, so that two callers never wait for each other's rest.
     ///
-    /// There are none when the host was silent so often that all are lost.
+    /// There are none while the host is late with others: what is sent to a host that has gone only fills the kernel's queue.
     pub fn take(&self, count: usize, opcode: Opcode) -> Result<Slots<'_>, Error> {
+        if !self.slots().is_caught_up() {
+            return Err(Error::Silent { opcode });
+        }
         let waiting = |slots: &mut FreeSlots| slots.free.len() < count && count <= slots.usable;
         let mut slots = self.changed.wait_while(self.slots(), waiting).unwrap_or_else(PoisonError::into_inner);
         let Some(keep) = slots.free.len().checked_sub(count) else {
@@ -162,26 +191,45 @@ impl ReplyRing {
     pub fn wait(&self, slots: Slots<'_>, opcode: Opcode) -> Result<Vec<Result<Answer, Error>>, Error> {
         self.round_trips.fetch_add(1, Ordering::Relaxed);
         if !self.look(&slots) {
-            let settled = self.settle(&[]);
+            let slots = self.settle(&[], slots, opcode)?;
+            // The host has executed all, and writes these slots no more.
             if slots.tickets().any(|ticket| self.reply(ticket).is_none()) {
-                return Err(match settled {
-                    // The fence came: the host has executed all, and writes these slots no more.
-                    Ok(()) => Error::Silent { opcode },
-                    Err(error) => {
-                        slots.forget();
-                        error
-                    }
-                });
+                return Err(Error::Silent { opcode });
             }
+            return Ok(self.answers(&slots, opcode));
         }
-        Ok(slots.tickets().map(|ticket| self.answer(ticket, opcode)).collect())
+        Ok(self.answers(&slots, opcode))
     }
 
-    /// Submits commands with a fence on the ring's blob, and waits until the host has executed all that came before.
-    pub fn settle(&self, command: &[u8]) -> Result<(), Error> {
+    fn answers(&self, slots: &Slots<'_>, opcode: Opcode) -> Vec<Result<Answer, Error>> {
+        slots.tickets().map(|ticket| self.answer(ticket, opcode)).collect()
+    }
+
+    /// Submits commands with a fence, and waits until the host has executed them and all that came before. When it does not, the
+    /// slots are lost until it has.
+    pub fn settle<'a>(&self, command: &[u8], slots: Slots<'a>, opcode: Opcode) -> Result<Slots<'a>, Error> {
+        // The fence is on the ring's blob too, so that the kernel keeps it as long as the host may write.
         let bo_handles = &[self.handle.bo_handle()];
-        self.node.execbuffer(&Execbuffer { command, bo_handles, ring_idx: None })?;
-        Ok(self.node.wait(self.handle.bo_handle())?)
+        let submitted = self.node.execbuffer(&Execbuffer { command, bo_handles, out_fence: true, ..Execbuffer::default() });
+        let fence = match submitted {
+            Ok(Some(fence)) => fence,
+            Ok(None) => {
+                slots.forget(None);
+                return Err(Error::Silent { opcode });
+            }
+            Err(error) => {
+                slots.forget(None);
+                return Err(error.into());
+            }
+        };
+        match poll::wait_readable(fence.as_fd(), self.patience) {
+            Ok(()) => Ok(slots),
+            Err(error) => {
+                log::warn!("{opcode:?} after {:?}: {error}", self.patience);
+                slots.forget(Some(fence));
+                Err(Error::Silent { opcode })
+            }
+        }
     }
 
     /// Looks at the slots for a bounded time; whether all are answered.

@@ -2,9 +2,12 @@
 
 use crate::host::Device;
 use crate::wire::virtio_gpu::{CtrlHdr, Reply};
+use rustix::event::EventfdFlags;
+use rustix::io::Errno;
 use std::cell::RefCell;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use zerocopy::FromBytes;
@@ -116,25 +119,58 @@ impl Answer {
 /// A fence that is signalled once, or the state of a mapping that the host grants or refuses.
 #[derive(Debug, Default)]
 pub struct Fence {
-    state: Mutex<Option<bool>>,
+    state: Mutex<FenceState>,
     signalled: Condvar,
 }
 
+#[derive(Debug, Default)]
+struct FenceState {
+    granted: Option<bool>,
+    /// Readable when it is signalled.
+    descriptors: Vec<OwnedFd>,
+}
+
 impl Fence {
+    fn state(&self) -> MutexGuard<'_, FenceState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn signal(&self, ok: bool) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(ok);
+        let mut state = self.state();
+        state.granted = Some(ok);
+        for descriptor in state.descriptors.drain(..) {
+            make_readable(&descriptor);
+        }
         self.signalled.notify_all();
     }
 
     pub fn is_signalled(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.state().granted.is_some()
     }
 
     /// Whether the host granted it; `None` when it has not answered in time.
     pub fn wait(&self, timeout: Duration) -> Option<bool> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.signalled.wait_timeout_while(state, timeout, |state| state.is_none());
-        *waited.unwrap_or_else(PoisonError::into_inner).0
+        let waited = self.signalled.wait_timeout_while(self.state(), timeout, |state| state.granted.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.granted
+    }
+
+    /// A descriptor that is readable from when it is signalled.
+    pub fn descriptor(&self) -> Result<OwnedFd, Errno> {
+        let ours = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
+        let theirs = rustix::io::fcntl_dupfd_cloexec(&ours, 0)?;
+        let mut state = self.state();
+        if state.granted.is_some() {
+            make_readable(&ours);
+        } else {
+            state.descriptors.push(ours);
+        }
+        Ok(theirs)
+    }
+}
+
+fn make_readable(descriptor: &OwnedFd) {
+    if let Err(error) = rustix::io::write(descriptor, &1u64.to_ne_bytes()) {
+        log::error!("a fence's descriptor: {error}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The semantics of the Linux driver, as its users meet them.
 
 use super::*;
+use crate::guest::node::Syncobj;
 use crate::host::{Amount, Quota};
 use crate::wire::alloc::CAPSET_ID;
 use std::os::fd::AsFd;
@@ -182,6 +183,20 @@ fn wait_returns_when_the_host_has_executed() {
     node.wait(handles.bo_handle).unwrap();
     assert!(node.host().stats().commands > before);
     refused_with(node.wait(99), Errno::NOENT);
+}
+
+#[test]
+fn a_fence_is_a_descriptor_that_another_submission_waits_for() {
+    let node = threaded(Duration::from_millis(20));
+    node.context_init(&init(CAPSET_ID, 1)).unwrap();
+    let before = node.host().stats().commands;
+    let fence = node.execbuffer(&Execbuffer { out_fence: true, ..Execbuffer::default() }).unwrap().unwrap();
+    assert!(poll::wait_readable(fence.as_fd(), Duration::ZERO).is_err());
+    node.execbuffer(&Execbuffer { in_fence: Some(fence.as_fd()), ..Execbuffer::default() }).unwrap();
+    assert!(node.host().stats().commands > before, "it was sent when the fence had come");
+    poll::wait_readable(fence.as_fd(), Duration::ZERO).unwrap();
+    let syncobj = [Syncobj { handle: 1, ..Syncobj::default() }];
+    refused_with(node.execbuffer(&Execbuffer { out_syncobjs: &syncobj, ..Execbuffer::default() }), Errno::NOENT);
 }
 
 #[test]
