@@ -8,6 +8,7 @@ mod config;
 mod context;
 mod control;
 mod device;
+mod edid;
 mod error;
 mod guest_memory;
 mod object;

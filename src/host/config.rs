@@ -10,6 +10,8 @@ bitflags::bitflags! {
     pub struct Features: u64 {
         /// Contexts and 3D resources.
         const VIRGL = 1 << feature::VIRGL;
+        /// What a screen tells of itself.
+        const EDID = 1 << feature::EDID;
         /// UUIDs, by which other virtio devices know a resource.
         const RESOURCE_UUID = 1 << feature::RESOURCE_UUID;
         /// Blobs.
@@ -23,6 +25,7 @@ impl Features {
     /// The feature that a command belongs to; empty for one that every device has.
     pub(super) const fn of(command: Command) -> Self {
         match command {
+            Command::GetEdid => Self::EDID,
             Command::ResourceAssignUuid => Self::RESOURCE_UUID,
             Command::ResourceCreateBlob | Command::ResourceMapBlob | Command::ResourceUnmapBlob | Command::SetScanoutBlob => {
                 Self::RESOURCE_BLOB

@@ -104,6 +104,11 @@ impl State {
                 reply.extend_from_slice(self.scanouts.display_info().as_bytes());
                 return Ok(Reply::OkDisplayInfo);
             }
+            Command::GetEdid => {
+                let (body, _) = request.body::<wire::GetEdid>()?;
+                reply.extend_from_slice(self.scanouts.edid(body.scanout.get())?.as_bytes());
+                return Ok(Reply::OkEdid);
+            }
             Command::SetScanout => self.scanouts.set(&request.body()?.0, &mut self.resources),
             Command::SetScanoutBlob => self.scanouts.set_blob(&request.body()?.0, &mut self.resources),
             Command::ResourceFlush => self.flush(request),
@@ -113,8 +118,6 @@ impl State {
                 let resource_id = if moved { 0 } else { body.resource_id.get() };
                 self.scanouts.check_cursor(body.scanout_id.get(), resource_id, &mut self.resources)
             }
-            // The feature bit is not offered.
-            Command::GetEdid => Err(CommandError::NotOffered(request.command)),
         }?;
         Ok(Reply::OkNoData)
     }

@@ -31,6 +31,8 @@ pub enum CommandError {
     ResourceInUse(u32),
     #[error("scanout {0} does not exist")]
     UnknownScanout(u32),
+    #[error("no EDID holds a screen of {width}x{height}")]
+    NoEdid { width: u32, height: u32 },
     #[error("resource {resource_id} is not attached to context {ctx_id}")]
     NotAttached { resource_id: u32, ctx_id: u32 },
     #[error("{what} {value} is out of range")]
@@ -69,9 +71,12 @@ impl CommandError {
     /// The error's number in the device protocol.
     pub fn reply(&self) -> Reply {
         match self {
-            Self::NoHeader(_) | Self::UnknownCommand(_) | Self::NotOffered(_) | Self::Window(_) | Self::Image(_) => {
-                Reply::ErrUnspec
-            }
+            Self::NoHeader(_)
+            | Self::UnknownCommand(_)
+            | Self::NotOffered(_)
+            | Self::NoEdid { .. }
+            | Self::Window(_)
+            | Self::Image(_) => Reply::ErrUnspec,
             Self::UnknownContext(_) | Self::ContextInUse(_) => Reply::ErrInvalidContextId,
             Self::UnknownScanout(_) => Reply::ErrInvalidScanoutId,
             Self::UnknownResource(_) | Self::ResourceInUse(_) | Self::NotAttached { .. } => Reply::ErrInvalidResourceId,

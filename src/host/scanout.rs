@@ -1,7 +1,7 @@
 //! [`Scanouts`]: what the guest shows.
 
-use super::CommandError;
 use super::resource::{Resources, find};
+use super::{CommandError, edid};
 use crate::layout::Region;
 use crate::wire::virtio_gpu as wire;
 use crate::{Format, Layout, Modifier, Plane, Planes};
@@ -46,6 +46,17 @@ impl Scanouts {
             mode.enabled = 1.into();
         }
         info
+    }
+
+    /// GET_EDID.
+    pub fn edid(&self, index: u32) -> Result<wire::Edid, CommandError> {
+        let (width, height) = *self.sizes.get(index as usize).ok_or(CommandError::UnknownScanout(index))?;
+        let block = edid::base_block(width, height).ok_or(CommandError::NoEdid { width, height })?;
+        let mut reply = wire::Edid { size: (edid::BLOCK_BYTES as u32).into(), ..wire::Edid::default() };
+        for (to, from) in reply.edid.iter_mut().zip(block) {
+            *to = from;
+        }
+        Ok(reply)
     }
 
     /// Shows nothing anywhere, as on a reset.

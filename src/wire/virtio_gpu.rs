@@ -230,6 +230,12 @@ wire_structs! {
     /// Body of the reply to GET_DISPLAY_INFO: 16 screens.
     DisplayInfo, 384 { modes: [DisplayMode; 16] }
 
+    /// Body of GET_EDID.
+    GetEdid, 8 { scanout: U32, padding: U32 }
+
+    /// Body of its reply: `size` bytes of EDID are there.
+    Edid, 1032 { size: U32, padding: U32, edid: [u8; 1024] }
+
     /// Body of SET_SCANOUT.
     SetScanout, 24 { rect: Rect, scanout_id: U32, resource_id: U32 }
 
@@ -264,6 +270,8 @@ mod tests {
             (header, 24),
             (header + size_of::<ResourceCreate2d>(), 40),
             (header + size_of::<ResourceId>(), 32),
+            (header + size_of::<GetEdid>(), 32),
+            (header + size_of::<Edid>(), 1056),
             (header + size_of::<SetScanout>(), 48),
             (header + size_of::<ResourceFlush>(), 48),
             (header + size_of::<TransferToHost2d>(), 56),
@@ -296,6 +304,7 @@ mod tests {
             (Command::ResourceCreate2d, 0x0101),
             (Command::ResourceAttachBacking, 0x0106),
             (Command::GetCapset, 0x0109),
+            (Command::GetEdid, 0x010a),
             (Command::ResourceCreateBlob, 0x010c),
             (Command::SetScanoutBlob, 0x010d),
             (Command::CtxCreate, 0x0200),
@@ -311,6 +320,7 @@ mod tests {
         }
         assert_eq!(Command::from_number(0x10e), None);
         assert_eq!((Reply::OkNoData.number(), Reply::OkMapInfo.number()), (0x1100, 0x1106));
+        assert_eq!(Reply::OkEdid.number(), 0x1104);
         assert_eq!((Reply::ErrUnspec.number(), Reply::ErrInvalidParameter.number()), (0x1200, 0x1205));
     }
 

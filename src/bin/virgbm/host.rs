@@ -24,7 +24,7 @@ pub struct Options {
     /// The screen's size in pixels; `none` for a device that only renders
     #[arg(long, default_value = "1024x768", value_parser = parse_scanout)]
     scanout: Scanout,
-    /// Features that the device does without: virgl, uuid, blob, context-init
+    /// Features that the device does without: virgl, edid, uuid, blob, context-init
     #[arg(long, value_delimiter = ',', value_parser = parse_feature)]
     without: Vec<Features>,
     /// What one guest context may hold, in MiB
@@ -55,10 +55,11 @@ fn parse_scanout(text: &str) -> Result<Scanout, String> {
 fn parse_feature(text: &str) -> Result<Features, String> {
     match text {
         "virgl" => Ok(Features::VIRGL),
+        "edid" => Ok(Features::EDID),
         "uuid" => Ok(Features::RESOURCE_UUID),
         "blob" => Ok(Features::RESOURCE_BLOB),
         "context-init" => Ok(Features::CONTEXT_INIT),
-        _ => Err("there are virgl, uuid, blob and context-init".to_owned()),
+        _ => Err("there are virgl, edid, uuid, blob and context-init".to_owned()),
     }
 }
 

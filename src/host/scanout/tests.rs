@@ -1,5 +1,5 @@
 use crate::host::test_rig::*;
-use crate::host::{DeviceConfig, DeviceError, GuestMemory};
+use crate::host::{DeviceConfig, DeviceError, Features, GuestMemory};
 use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, Reply};
 use zerocopy::FromBytes;
 
@@ -26,6 +26,41 @@ fn the_screen_is_announced() {
     let info = wire::DisplayInfo::read_from_bytes(&body).unwrap();
     assert_eq!((header.ctype.get(), body.len()), (0x1101, 408 - 24));
     assert_eq!((info.modes[0].rect, info.modes[0].enabled.get(), info.modes[1].enabled.get()), (rect(0, 0, 64, 48), 1, 0));
+}
+
+fn get_edid(guest: &Guest, scanout: u32) -> (u32, Vec<u8>) {
+    let (header, body) = guest.send(CtrlHdr::command(Command::GetEdid, 0), &[&scanout.to_le_bytes(), &[0; 4]]);
+    (header.ctype.get(), body)
+}
+
+#[test]
+fn the_screen_tells_of_itself_as_large_as_it_is() {
+    let (kind, body) = get_edid(&with_screen(), 0);
+    assert_eq!((kind, body.len()), (0x1104, 1056 - 24));
+    assert_eq!(body[..8], [128, 0, 0, 0, 0, 0, 0, 0]);
+    // Behind 8 bytes of the reply the block, in it the preferred mode at 54, in that the sides.
+    assert_eq!((body[8 + 54 + 2], body[8 + 54 + 5]), (64, 48));
+    assert!(body[8 + 128..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn who_asks_for_an_edid_that_is_not_there_is_refused() {
+    let refused = |config, scanout| {
+        let (kind, body) = get_edid(&Guest::bare(config, vec![]), scanout);
+        assert!(body.is_empty());
+        Reply::from_number(kind).unwrap()
+    };
+    let screen = |width, height| DeviceConfig { scanout: Some((width, height)), ..DeviceConfig::default() };
+    for scanout in [1, 16, u32::MAX] {
+        assert_eq!(refused(screen(64, 48), scanout), Reply::ErrInvalidScanoutId);
+    }
+    assert_eq!(refused(DeviceConfig::default(), 0), Reply::ErrInvalidScanoutId);
+    assert_eq!(refused(screen(4096, 2160), 0), Reply::ErrUnspec, "it is too wide for one");
+    let without = DeviceConfig { features: Features::all().difference(Features::EDID), ..screen(64, 48) };
+    let guest = Guest::bare(without, vec![]);
+    assert_eq!(guest.device.features() & 1 << 1, 0);
+    assert_eq!(refused(without, 0), Reply::ErrUnspec);
+    assert_eq!(Guest::bare(screen(64, 48), vec![]).device.features() & 1 << 1, 2);
 }
 
 #[test]
