@@ -133,7 +133,13 @@ fn strangers_on_the_control_socket_get_an_end_and_others_an_answer() {
         let mut answers = Vec::new();
         let _answered = socket.read_to_end(&mut answers);
     }
-    for arguments in [&["list"][..], &["stats"], &["dump", "1", "/nonexistent/x"], &["screenshot", "/nonexistent/x.png"]] {
+    for arguments in [
+        &["list"][..],
+        &["stats"],
+        &["dump", "1", "/nonexistent/x"],
+        &["screenshot", "/nonexistent/x.png"],
+        &["screenshot", "--cursor", "/nonexistent/x.png"],
+    ] {
         let output = process.ctl(arguments);
         assert!(!output.status.success());
         assert!(String::from_utf8_lossy(&output.stderr).contains("no VMM is connected"));

@@ -112,12 +112,8 @@ impl State {
             Command::SetScanout => self.scanouts.set(&request.body()?.0, &mut self.resources),
             Command::SetScanoutBlob => self.scanouts.set_blob(&request.body()?.0, &mut self.resources),
             Command::ResourceFlush => self.flush(request),
-            Command::UpdateCursor | Command::MoveCursor => {
-                let (body, _) = request.body::<wire::Cursor>()?;
-                let moved = request.command == Command::MoveCursor;
-                let resource_id = if moved { 0 } else { body.resource_id.get() };
-                self.scanouts.check_cursor(body.scanout_id.get(), resource_id, &mut self.resources)
-            }
+            Command::UpdateCursor => self.scanouts.set_cursor(&request.body()?.0, &mut self.resources),
+            Command::MoveCursor => self.scanouts.move_cursor(&request.body()?.0),
         }?;
         Ok(Reply::OkNoData)
     }

@@ -244,21 +244,45 @@ impl Device {
         self.read_picture(|state| state.scanouts.get(scanout).copied().ok_or(DeviceError::Dark(scanout)))
     }
 
+    /// What a screen shows, with the guest's cursor over it. A cursor that can't be read is left out.
+    ///
+    /// # Errors
+    /// As [`screenshot`](Self::screenshot).
+    pub fn screenshot_with_cursor(&self, scanout: usize) -> Result<Picture, DeviceError> {
+        // Both under one lock: a picture of one moment.
+        let (screen, cursor) = {
+            let state = self.lock();
+            let shown = state.scanouts.get(scanout).copied().ok_or(DeviceError::Dark(scanout))?;
+            let cursor = state.scanouts.cursor(scanout, &state.resources);
+            (self.read_part(&state, shown)?, cursor.map(|(image, at)| (self.read_part(&state, image), at)))
+        };
+        let mut picture = screen.decode()?;
+        if let Some((image, at)) = cursor {
+            match image.and_then(Part::decode) {
+                Ok(image) => picture.draw_over(&image, at.x, at.y),
+                Err(error) => log::debug!("the cursor of screen {scanout}: {error}"),
+            }
+        }
+        Ok(picture)
+    }
+
     /// Reads the part of a resource that `choose` names, in the layout that it names.
     fn read_picture(&self, choose: impl FnOnce(&State) -> Result<Scanout, DeviceError>) -> Result<Picture, DeviceError> {
-        let (Scanout { resource_id, region, layout }, bytes) = {
+        let part = {
             let state = self.lock();
-            let chosen = choose(&state)?;
-            let id = chosen.resource_id;
-            let resource = state.resources.get(&id).ok_or(DeviceError::UnknownResource(id))?;
-            let length = Picture::bytes_needed(&chosen.layout).map_err(|error| unreadable(id, error))?;
-            let mut bytes = vec![0; length];
-            resource.read(&*self.memory, 0, &mut bytes).map_err(|error| unreadable(id, error))?;
-            (chosen, bytes)
+            self.read_part(&state, choose(&state)?)?
         };
         // Without the lock: the guest goes on while its pixels are turned.
-        let picture = Picture::decode(&layout, &bytes).map_err(|error| unreadable(resource_id, error))?;
-        Ok(picture.crop(region))
+        part.decode()
+    }
+
+    fn read_part(&self, state: &State, chosen: Scanout) -> Result<Part, DeviceError> {
+        let id = chosen.resource_id;
+        let resource = state.resources.get(&id).ok_or(DeviceError::UnknownResource(id))?;
+        let length = Picture::bytes_needed(&chosen.layout).map_err(|error| unreadable(id, error))?;
+        let mut bytes = vec![0; length];
+        resource.read(&*self.memory, 0, &mut bytes).map_err(|error| unreadable(id, error))?;
+        Ok(Part { chosen, bytes })
     }
 
     /// A descriptor for a resource's image, which may leave the host.
@@ -285,6 +309,20 @@ impl Drop for Device {
     /// The VMM keeps its window: nothing of this device may stay in it.
     fn drop(&mut self) {
         self.reset();
+    }
+}
+
+/// The bytes of a resource, and which part of them is a picture.
+struct Part {
+    chosen: Scanout,
+    bytes: Vec<u8>,
+}
+
+impl Part {
+    fn decode(self) -> Result<Picture, DeviceError> {
+        let Scanout { resource_id, region, layout } = self.chosen;
+        let picture = Picture::decode(&layout, &self.bytes).map_err(|error| unreadable(resource_id, error))?;
+        Ok(picture.crop(region))
     }
 }
 

@@ -1,10 +1,13 @@
 //! [`Scanouts`]: what the guest shows.
 
+mod cursor;
+
 use super::resource::{Resources, find};
 use super::{CommandError, edid};
 use crate::layout::Region;
 use crate::wire::virtio_gpu as wire;
 use crate::{Format, Layout, Modifier, Plane, Planes};
+pub(super) use cursor::Cursor;
 
 /// A part of a resource on a screen.
 #[derive(Clone, Copy, Debug)]
@@ -20,13 +23,14 @@ pub(super) struct Scanout {
 pub(super) struct Scanouts {
     sizes: Vec<(u32, u32)>,
     shown: Vec<Option<Scanout>>,
+    cursors: Vec<Cursor>,
 }
 
 impl Scanouts {
     /// Screens of these sizes in pixels, dark.
     pub fn new(sizes: Vec<(u32, u32)>) -> Self {
         let count = sizes.len();
-        Self { sizes, shown: vec![None; count] }
+        Self { sizes, shown: vec![None; count], cursors: vec![Cursor::default(); count] }
     }
 
     pub fn count(&self) -> usize {
@@ -62,12 +66,16 @@ impl Scanouts {
     /// Shows nothing anywhere, as on a reset.
     pub fn clear(&mut self) {
         self.shown.fill(None);
+        self.cursors.fill(Cursor::default());
     }
 
-    /// A resource is gone: screens that showed it are dark.
+    /// A resource is gone: screens that showed it are dark, and cursors that it was are hidden.
     pub fn forget(&mut self, resource_id: u32) {
         for shown in &mut self.shown {
             *shown = shown.filter(|scanout| scanout.resource_id != resource_id);
+        }
+        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.resource_id == resource_id) {
+            cursor.resource_id = 0;
         }
     }
 
@@ -104,12 +112,35 @@ impl Scanouts {
         Ok(())
     }
 
-    /// UPDATE_CURSOR with a resource, MOVE_CURSOR without. Screenshots have no cursor, so nothing is kept.
-    pub fn check_cursor(&self, scanout_id: u32, resource_id: u32, resources: &mut Resources) -> Result<(), CommandError> {
-        if scanout_id as usize >= self.count() {
-            return Err(CommandError::UnknownScanout(scanout_id));
+    /// The cursor's image on a screen, and where it is. `None` while it is hidden or its resource is no image.
+    pub fn cursor(&self, index: usize, resources: &Resources) -> Option<(Scanout, Cursor)> {
+        let cursor = *self.cursors.get(index)?;
+        let resource_id = cursor.resource_id;
+        let layout = cursor::image_layout(resources.get(&resource_id)?)?;
+        Some((Scanout { resource_id, region: layout.whole(), layout }, cursor))
+    }
+
+    /// UPDATE_CURSOR: shows a resource as the cursor, or hides it.
+    pub fn set_cursor(&mut self, body: &wire::Cursor, resources: &mut Resources) -> Result<(), CommandError> {
+        let cursor = self.cursor_mut(body)?;
+        let resource_id = body.resource_id.get();
+        if resource_id != 0 {
+            find(resources, resource_id)?;
         }
-        if resource_id == 0 { Ok(()) } else { find(resources, resource_id).map(drop) }
+        *cursor = Cursor::new(resource_id, body);
+        Ok(())
+    }
+
+    /// MOVE_CURSOR: the image stays, whatever resource the command names.
+    pub fn move_cursor(&mut self, body: &wire::Cursor) -> Result<(), CommandError> {
+        let cursor = self.cursor_mut(body)?;
+        *cursor = Cursor::new(cursor.resource_id, body);
+        Ok(())
+    }
+
+    fn cursor_mut(&mut self, body: &wire::Cursor) -> Result<&mut Cursor, CommandError> {
+        let index = body.scanout_id.get();
+        self.cursors.get_mut(index as usize).ok_or(CommandError::UnknownScanout(index))
     }
 }
 

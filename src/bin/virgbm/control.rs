@@ -27,7 +27,7 @@ pub enum Request {
     /// A buffer as the guest laid it out.
     Bytes(u32),
     /// What the screen shows.
-    Screenshot,
+    Screenshot { cursor: bool },
 }
 
 /// What is answered.
@@ -142,7 +142,8 @@ fn execute(device: &Device, request: &Request) -> (Answer, Vec<u8>) {
             Ok((Answer::Stats(stats), Vec::new()))
         }
         Request::Picture(id) => picture(device.picture(*id)),
-        Request::Screenshot => picture(device.screenshot(0)),
+        Request::Screenshot { cursor: false } => picture(device.screenshot(0)),
+        Request::Screenshot { cursor: true } => picture(device.screenshot_with_cursor(0)),
         Request::Bytes(id) => bytes(device, *id),
     };
     result.unwrap_or_else(|error| (Answer::Error(error), Vec::new()))

@@ -29,6 +29,9 @@ enum Command {
     Stats,
     /// Write what the screen shows as a PNG, or as bytes of red, green, blue and alpha when the file is not called .png
     Screenshot {
+        /// Draw the guest's cursor over it
+        #[arg(long)]
+        cursor: bool,
         /// Where to
         file: PathBuf,
     },
@@ -45,7 +48,7 @@ pub fn run(options: &Options) -> Result<String, Failure> {
     let request = match &options.command {
         Command::List => Request::List,
         Command::Stats => Request::Stats,
-        Command::Screenshot { .. } => Request::Screenshot,
+        Command::Screenshot { cursor, .. } => Request::Screenshot { cursor: *cursor },
         Command::Dump { id, file } if is_png(file) => Request::Picture(*id),
         Command::Dump { id, .. } => Request::Bytes(*id),
     };
@@ -61,7 +64,7 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         (_, Answer::Stats(stats)) if options.json => Ok(serde_json::to_string_pretty(&stats)? + "\n"),
         (_, Answer::List(buffers)) => Ok(list(&buffers)),
         (_, Answer::Stats(stats)) => Ok(describe(&stats)),
-        (Command::Dump { file, .. } | Command::Screenshot { file }, Answer::Picture { width, height }) => {
+        (Command::Dump { file, .. } | Command::Screenshot { file, .. }, Answer::Picture { width, height }) => {
             let mut rgba = vec![0; width as usize * height as usize * 4];
             reader.read_exact(&mut rgba)?;
             if is_png(file) {
