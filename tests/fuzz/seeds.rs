@@ -136,6 +136,7 @@ fn classic() -> Queue {
 fn display() -> Queue {
     let mut queue = classic();
     queue.push(Command::GetDisplayInfo, 0, [0u8; 0], &[]);
+    queue.push(Command::GetEdid, 0, virtio::GetEdid::default(), &[]);
     let rect = virtio::Rect { width: 16.into(), height: 16.into(), ..virtio::Rect::default() };
     let show = virtio::SetScanout { rect, scanout_id: 0.into(), resource_id: 8.into() };
     queue.push(Command::SetScanout, 0, show, &[]);

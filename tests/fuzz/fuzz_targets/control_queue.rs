@@ -24,6 +24,7 @@ fuzz_target!(|input: &[u8]| {
     assert!(held.bytes <= SMALL_QUOTA.device.bytes && held.objects <= SMALL_QUOTA.device.objects, "the quota holds");
     // Whoever looks on gets a picture or an error.
     let _ = guest.device.screenshot(0);
+    let _ = guest.device.screenshot_with_cursor(0);
     for resource in guest.device.resources() {
         let _ = guest.device.picture(resource.id);
     }
