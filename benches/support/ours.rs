@@ -4,7 +4,7 @@ use super::{PAGE_BYTES, Picture, reply_page};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
-use virgbm::host::{Device, DeviceConfig, GuestMemory, MemoryResolver, OutsideGuestMemory, Window};
+use virgbm::host::{Device, DeviceConfig, FilePiece, GuestMemory, MemoryResolver, OutsideGuestMemory, Window};
 use virgbm::sys::mmap::Mmap;
 use virgbm::wire::alloc::{self, Claim, ImageRequest, Init, Opcode, ReplySlot, Status, Stream};
 use virgbm::wire::virtio_gpu::{self as wire, Command, CtrlHdr, Reply};
@@ -20,6 +20,10 @@ const BLOB_FLAGS: u32 = wire::BLOB_FLAG_USE_MAPPABLE | wire::BLOB_FLAG_USE_SHARE
 struct Page(Mmap);
 
 impl GuestMemory for Page {
+    fn file(&self, _: u64, _: u64) -> Option<FilePiece> {
+        None
+    }
+
     fn contains(&self, address: u64, length: u64) -> bool {
         address.checked_add(length).is_some_and(|end| end <= PAGE_BYTES)
     }

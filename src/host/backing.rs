@@ -1,7 +1,7 @@
 //! [`Backing`]: the guest pages behind a resource, as one range of bytes.
 
 use super::quota::{Account, Amount, Charge};
-use super::{CommandError, GuestMemory, OutsideGuestMemory};
+use super::{CommandError, FilePiece, GuestMemory, OutsideGuestMemory};
 use crate::wire::virtio_gpu::MemEntry;
 use std::sync::Arc;
 
@@ -56,6 +56,23 @@ impl Backing {
     /// Whether every run starts and ends at a multiple of `bytes`, so that no aligned piece of that size is split.
     pub fn is_divided_by(&self, bytes: u64) -> bool {
         self.runs.iter().all(|run| run.address.is_multiple_of(bytes) && run.length.is_multiple_of(bytes))
+    }
+
+    /// Where the pages lie in the files that back the guest's memory, neighbours joined.
+    pub fn files(&self, memory: &dyn GuestMemory) -> Result<Vec<FilePiece>, CommandError> {
+        let mut pieces: Vec<FilePiece> = Vec::new();
+        for run in &self.runs {
+            let Some(piece) = memory.file(run.address, run.length) else {
+                return Err(CommandError::NoFile { address: run.address });
+            };
+            match pieces.last_mut() {
+                Some(last) if Arc::ptr_eq(&last.file, &piece.file) && last.offset + last.length == piece.offset => {
+                    last.length += piece.length;
+                }
+                _ => pieces.push(piece),
+            }
+        }
+        Ok(pieces)
     }
 
     /// The guest-physical address of a piece that lies in one run.

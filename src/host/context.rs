@@ -100,6 +100,14 @@ impl Context {
         self.attached.remove(&resource_id)
     }
 
+    /// The commands of its protocol, and how many of them were refused.
+    pub fn counts(&self) -> (u64, u64) {
+        match &self.protocol {
+            Protocol::Alloc(context) => context.counts(),
+            Protocol::None => (0, 0),
+        }
+    }
+
     /// How many objects no blob has claimed.
     pub fn object_count(&self) -> usize {
         match &self.protocol {

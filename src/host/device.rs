@@ -1,6 +1,7 @@
 //! [`Device`]: the command processor of one virtio-gpu device.
 
 mod mapping;
+pub mod view;
 
 use super::config::{DeviceConfig, Features};
 use super::context::Context;
@@ -8,17 +9,17 @@ use super::control::{self, Request, State};
 use super::quota::{Account, Amount};
 use super::ranges::Ranges;
 use super::resolver::{Resolver, Resolvers};
-use super::resource::ResourceInfo;
-use super::scanout::{Scanout, Scanouts};
+use super::scanout::Scanouts;
 use super::window::Window;
-use super::{CommandError, Export, GuestMemory, Picture};
+use super::{CommandError, GuestMemory};
 use crate::Offer;
+use crate::sys::udmabuf::Udmabuf;
 use crate::wire::alloc::Capabilities;
 use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, Reply};
 use mapping::WINDOW_PAGE_BYTES;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use thiserror::Error;
 use zerocopy::IntoBytes;
 
@@ -66,6 +67,8 @@ pub struct Device {
     window_order: Mutex<()>,
     memory: Arc<dyn GuestMemory>,
     window: Arc<dyn Window>,
+    /// For dma-bufs of guest pages, tried when one is wanted first.
+    udmabuf: OnceLock<Result<Udmabuf, String>>,
     features: Features,
     commands: AtomicU64,
     errors: AtomicU64,
@@ -115,6 +118,7 @@ impl Device {
             window_order: Mutex::new(()),
             memory,
             window,
+            udmabuf: OnceLock::new(),
             features: config.features,
             commands,
             errors,
@@ -208,98 +212,6 @@ impl Device {
         }
     }
 
-    /// Every resource, by number.
-    pub fn resources(&self) -> Vec<ResourceInfo> {
-        let state = self.lock();
-        state.resources.iter().map(|(id, resource)| resource.describe(*id)).collect()
-    }
-
-    /// The bytes of a resource as the host sees them: from its image, or from the guest's pages in place.
-    ///
-    /// # Errors
-    /// [`DeviceError`] when there is no such resource or its bytes can't be read.
-    pub fn read_resource(&self, resource_id: u32, offset: u64, buffer: &mut [u8]) -> Result<(), DeviceError> {
-        let state = self.lock();
-        let resource = state.resources.get(&resource_id).ok_or(DeviceError::UnknownResource(resource_id))?;
-        resource.read(&*self.memory, offset, buffer).map_err(|error| unreadable(resource_id, error))
-    }
-
-    /// The picture in a resource that has a layout.
-    ///
-    /// # Errors
-    /// [`DeviceError`] when there is no such resource or it is no picture.
-    pub fn picture(&self, resource_id: u32) -> Result<Picture, DeviceError> {
-        self.read_picture(|state| {
-            let resource = state.resources.get(&resource_id).ok_or(DeviceError::UnknownResource(resource_id))?;
-            let layout = resource.layout.ok_or_else(|| unreadable(resource_id, "it has no layout"))?;
-            Ok(Scanout { resource_id, region: layout.whole(), layout })
-        })
-    }
-
-    /// What a screen shows: the part of its resource that the guest has put there, as the guest has last written it.
-    ///
-    /// # Errors
-    /// [`DeviceError::Dark`] when the screen shows nothing, else as [`picture`](Self::picture).
-    pub fn screenshot(&self, scanout: usize) -> Result<Picture, DeviceError> {
-        self.read_picture(|state| state.scanouts.get(scanout).copied().ok_or(DeviceError::Dark(scanout)))
-    }
-
-    /// What a screen shows, with the guest's cursor over it. A cursor that can't be read is left out.
-    ///
-    /// # Errors
-    /// As [`screenshot`](Self::screenshot).
-    pub fn screenshot_with_cursor(&self, scanout: usize) -> Result<Picture, DeviceError> {
-        // Both under one lock: a picture of one moment.
-        let (screen, cursor) = {
-            let state = self.lock();
-            let shown = state.scanouts.get(scanout).copied().ok_or(DeviceError::Dark(scanout))?;
-            let cursor = state.scanouts.cursor(scanout, &state.resources);
-            (self.read_part(&state, shown)?, cursor.map(|(image, at)| (self.read_part(&state, image), at)))
-        };
-        let mut picture = screen.decode()?;
-        if let Some((image, at)) = cursor {
-            match image.and_then(Part::decode) {
-                Ok(image) => picture.draw_over(&image, at.x, at.y),
-                Err(error) => log::debug!("the cursor of screen {scanout}: {error}"),
-            }
-        }
-        Ok(picture)
-    }
-
-    /// Reads the part of a resource that `choose` names, in the layout that it names.
-    fn read_picture(&self, choose: impl FnOnce(&State) -> Result<Scanout, DeviceError>) -> Result<Picture, DeviceError> {
-        let part = {
-            let state = self.lock();
-            self.read_part(&state, choose(&state)?)?
-        };
-        // Without the lock: the guest goes on while its pixels are turned.
-        part.decode()
-    }
-
-    fn read_part(&self, state: &State, chosen: Scanout) -> Result<Part, DeviceError> {
-        let id = chosen.resource_id;
-        let resource = state.resources.get(&id).ok_or(DeviceError::UnknownResource(id))?;
-        let length = Picture::bytes_needed(&chosen.layout).map_err(|error| unreadable(id, error))?;
-        let mut bytes = vec![0; length];
-        resource.read(&*self.memory, 0, &mut bytes).map_err(|error| unreadable(id, error))?;
-        Ok(Part { chosen, bytes })
-    }
-
-    /// A descriptor for a resource's image, which may leave the host.
-    ///
-    /// # Errors
-    /// [`DeviceError`] when there is no such resource, it has no memory of the host, or the driver refuses.
-    pub fn export(&self, resource_id: u32) -> Result<Export, DeviceError> {
-        self.in_place(|| {
-            let image = {
-                let state = self.lock();
-                let resource = state.resources.get(&resource_id).ok_or(DeviceError::UnknownResource(resource_id))?;
-                resource.image.clone().ok_or_else(|| unreadable(resource_id, "it has no memory of the host"))?
-            };
-            image.export().map_err(|error| unreadable(resource_id, error))
-        })
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -310,24 +222,6 @@ impl Drop for Device {
     fn drop(&mut self) {
         self.reset();
     }
-}
-
-/// The bytes of a resource, and which part of them is a picture.
-struct Part {
-    chosen: Scanout,
-    bytes: Vec<u8>,
-}
-
-impl Part {
-    fn decode(self) -> Result<Picture, DeviceError> {
-        let Scanout { resource_id, region, layout } = self.chosen;
-        let picture = Picture::decode(&layout, &self.bytes).map_err(|error| unreadable(resource_id, error))?;
-        Ok(picture.crop(region))
-    }
-}
-
-fn unreadable(resource_id: u32, why: impl ToString) -> DeviceError {
-    DeviceError::Unreadable { resource_id, why: why.to_string() }
 }
 
 #[cfg(test)]

@@ -51,6 +51,8 @@ pub enum CommandError {
     Claim { blob_id: u64, what: &'static str, claimed: u64, object: u64 },
     #[error("at most {limit} {what}")]
     TooMany { what: &'static str, limit: usize },
+    #[error("the guest's memory at {address:#x} is no file")]
+    NoFile { address: u64 },
     #[error(transparent)]
     GuestMemory(#[from] OutsideGuestMemory),
     #[error(transparent)]

@@ -1,5 +1,7 @@
 //! [`GuestMemory`]: what the device needs of the guest's pages.
 
+use std::fs::File;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// A range that is not in the guest's memory.
@@ -8,6 +10,17 @@ use thiserror::Error;
 pub struct OutsideGuestMemory {
     /// Guest-physical address.
     pub address: u64,
+    /// In bytes.
+    pub length: u64,
+}
+
+/// A range of a file that backs guest memory.
+#[derive(Clone, Debug)]
+pub struct FilePiece {
+    /// The file.
+    pub file: Arc<File>,
+    /// In bytes from its start.
+    pub offset: u64,
     /// In bytes.
     pub length: u64,
 }
@@ -28,6 +41,9 @@ pub trait GuestMemory: Send + Sync {
     /// # Errors
     /// [`OutsideGuestMemory`]; then part of it may be written.
     fn write(&self, address: u64, data: &[u8]) -> Result<(), OutsideGuestMemory>;
+
+    /// Where a range lies in the file that backs it, `None` when no file does, or more than one.
+    fn file(&self, address: u64, length: u64) -> Option<FilePiece>;
 
     /// Stores an aligned little-endian number so that the guest sees all earlier writes when it sees the number.
     ///

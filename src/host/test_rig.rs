@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use super::{Amount, Device, DeviceConfig, GuestMemory, MemoryResolver, OutsideGuestMemory, Quota, Resolver, Window};
+use super::{Amount, Device, DeviceConfig, FilePiece, GuestMemory, MemoryResolver, OutsideGuestMemory, Quota, Resolver, Window};
 use crate::sys::memfd;
 use crate::wire::alloc::{self, Opcode, Reply as SlotReply, Stream};
 use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, Reply};
@@ -46,6 +46,10 @@ impl GuestMemory for Pages {
         let range = self.range(address, data.len())?;
         self.0.lock().unwrap()[range].copy_from_slice(data);
         Ok(())
+    }
+
+    fn file(&self, _: u64, _: u64) -> Option<FilePiece> {
+        None
     }
 
     fn store_release(&self, address: u64, value: u32) -> Result<(), OutsideGuestMemory> {

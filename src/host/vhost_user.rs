@@ -9,7 +9,7 @@ mod queue;
 mod sys;
 mod window;
 
-use super::{Device, DeviceConfig, DeviceError, MemoryResolver};
+use super::{Device, DeviceConfig, DeviceError, Resolver};
 use backend::VhostUserGpu;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -96,13 +96,13 @@ impl Server {
         self.watcher.clone()
     }
 
-    /// Serves one VMM, from its connection to its end, with a device of its own.
+    /// Serves one VMM, from its connection to its end, with a device of its own that allocates with these resolvers, the preferred
+    /// one first.
     ///
     /// # Errors
     /// [`ServeError`] when no device can be made; a VMM that misbehaves or goes is none.
-    pub fn serve_one(&mut self) -> Result<(), ServeError> {
+    pub fn serve_one(&mut self, resolvers: Vec<Box<dyn Resolver>>) -> Result<(), ServeError> {
         let memory = GuestMemoryAtomic::new(GuestMemoryMmap::<()>::new());
-        let resolvers: Vec<Box<dyn super::Resolver>> = vec![Box::new(MemoryResolver::new())];
         let gpu = Arc::new(VhostUserGpu::new(self.options, resolvers, memory.clone())?);
         // Declared after `gpu`, so that it goes first: its thread polls an event of the other.
         let daemon = VhostUserDaemon::new("virgbm".to_owned(), gpu.clone(), memory);

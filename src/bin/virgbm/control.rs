@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use virgbm::host::vhost_user::Watcher;
-use virgbm::host::{Device, DeviceError, Picture, ResourceInfo};
+use virgbm::host::{ContextInfo, Device, DeviceError, Picture, ResourceInfo};
 
 /// How long a client may take for its line.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -73,7 +75,30 @@ pub struct Stats {
     pub mappings: usize,
     pub bytes: u64,
     pub commands: u64,
+    pub commands_per_second: u64,
     pub errors: u64,
+    pub each: Vec<Context>,
+}
+
+/// A context, and what it has.
+#[derive(Serialize, Deserialize)]
+pub struct Context {
+    pub id: u32,
+    pub name: String,
+    pub capset_id: u32,
+    pub objects: usize,
+    pub resources: usize,
+    pub attached: usize,
+    pub bytes: u64,
+    pub commands: u64,
+    pub refused: u64,
+}
+
+impl From<ContextInfo> for Context {
+    fn from(context: ContextInfo) -> Self {
+        let ContextInfo { id, name, capset_id, objects, resources, attached, held, commands, refused } = context;
+        Self { id, name, capset_id, objects, resources, attached, bytes: held.bytes, commands, refused }
+    }
 }
 
 impl From<ResourceInfo> for Buffer {
@@ -103,9 +128,14 @@ pub fn serve(path: &Path, watcher: Watcher) -> Result<(), Failure> {
     // A socket of an earlier process is in the way of a new one.
     let _gone = std::fs::remove_file(path);
     let listener = UnixListener::bind(path)?;
+    let rate = Arc::new(AtomicU64::new(0));
+    std::thread::spawn({
+        let (watcher, rate) = (watcher.clone(), rate.clone());
+        move || measure(&watcher, &rate)
+    });
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
-            if let Err(error) = answer(client, &watcher) {
+            if let Err(error) = answer(client, &watcher, rate.load(Ordering::Relaxed)) {
                 log::debug!("control socket: {error}");
             }
         }
@@ -113,19 +143,31 @@ pub fn serve(path: &Path, watcher: Watcher) -> Result<(), Failure> {
     Ok(())
 }
 
-fn answer(mut client: UnixStream, watcher: &Watcher) -> Result<(), Failure> {
+/// Counts the commands of every second, for ever.
+fn measure(watcher: &Watcher, rate: &AtomicU64) {
+    let mut before = 0;
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+        let commands = watcher.look(|device| device.stats().commands).unwrap_or(0);
+        // Another VMM's device starts from 0.
+        rate.store(commands.saturating_sub(before), Ordering::Relaxed);
+        before = commands;
+    }
+}
+
+fn answer(mut client: UnixStream, watcher: &Watcher, rate: u64) -> Result<(), Failure> {
     client.set_read_timeout(Some(PATIENCE))?;
     client.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     BufReader::new((&client).take(LONGEST_LINE)).read_line(&mut line)?;
     let request = serde_json::from_str(&line)?;
     let nobody = || (Answer::Error("no VMM is connected".to_owned()), Vec::new());
-    let (answer, bytes) = watcher.look(|device| execute(device, &request)).unwrap_or_else(nobody);
+    let (answer, bytes) = watcher.look(|device| execute(device, &request, rate)).unwrap_or_else(nobody);
     client.write_all((serde_json::to_string(&answer)? + "\n").as_bytes())?;
     Ok(client.write_all(&bytes)?)
 }
 
-fn execute(device: &Device, request: &Request) -> (Answer, Vec<u8>) {
+fn execute(device: &Device, request: &Request, rate: u64) -> (Answer, Vec<u8>) {
     let result = match request {
         Request::List => Ok((Answer::List(device.resources().into_iter().map(Buffer::from).collect()), Vec::new())),
         Request::Stats => {
@@ -137,7 +179,9 @@ fn execute(device: &Device, request: &Request) -> (Answer, Vec<u8>) {
                 mappings: stats.mappings,
                 bytes: stats.held.bytes,
                 commands: stats.commands,
+                commands_per_second: rate,
                 errors: stats.errors,
+                each: device.contexts().into_iter().map(Context::from).collect(),
             };
             Ok((Answer::Stats(stats), Vec::new()))
         }

@@ -112,10 +112,24 @@ fn list(buffers: &[Buffer]) -> String {
 }
 
 fn describe(stats: &Stats) -> String {
-    let Stats { contexts, objects, resources, mappings, bytes, commands, errors } = stats;
+    let Stats { contexts, objects, resources, mappings, bytes, commands, commands_per_second, errors, each } = stats;
+    let mut table = Table::new(["context", "name", "capset", "buffers", "MiB", "unclaimed", "attached", "commands", "refused"]);
+    for context in each {
+        table.row([
+            context.id.to_string(),
+            context.name.clone(),
+            context.capset_id.to_string(),
+            context.resources.to_string(),
+            (context.bytes >> 20).to_string(),
+            context.objects.to_string(),
+            context.attached.to_string(),
+            context.commands.to_string(),
+            context.refused.to_string(),
+        ]);
+    }
     format!(
         "{contexts} contexts, {objects} objects, {resources} resources, {mappings} mappings, {} MiB\n\
-         {commands} commands, {errors} of them refused\n",
+         {commands} commands, {commands_per_second} in the last second, {errors} of them refused\n\n{table}",
         bytes >> 20
     )
 }

@@ -5,8 +5,8 @@ use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::PathBuf;
-use virgbm::host::Features;
 use virgbm::host::vhost_user::{HostOptions, Server};
+use virgbm::host::{Features, MemoryResolver, Resolver};
 
 /// Which device, and where.
 #[derive(Args)]
@@ -27,15 +27,27 @@ pub struct Options {
     /// Features that the device does without: virgl, edid, uuid, blob, context-init
     #[arg(long, value_delimiter = ',', value_parser = parse_feature)]
     without: Vec<Features>,
+    /// What allocates: `memory` is plain pages
+    #[arg(long, value_enum, default_value_t = ResolverKind::Memory)]
+    resolver: ResolverKind,
     /// What one guest context may hold, in MiB
     #[arg(long)]
     quota: Option<u64>,
     /// A socket for `virgbm ctl`
     #[arg(long)]
     control: Option<PathBuf>,
+    /// What to tell on standard error: off, error, warn, info, debug or trace; RUST_LOG where this is not given
+    #[arg(long)]
+    log: Option<log::LevelFilter>,
     /// Serve one VMM and end
     #[arg(long)]
     once: bool,
+}
+
+/// What allocates.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ResolverKind {
+    Memory,
 }
 
 /// A screen, or none.
@@ -77,6 +89,19 @@ fn end_on_signals(sockets: Vec<PathBuf>) -> Result<(), Failure> {
     Ok(())
 }
 
+impl Options {
+    /// What to tell, where that was said.
+    pub const fn log(&self) -> Option<log::LevelFilter> {
+        self.log
+    }
+}
+
+fn resolvers(kind: ResolverKind) -> Vec<Box<dyn Resolver>> {
+    match kind {
+        ResolverKind::Memory => vec![Box::new(MemoryResolver::new())],
+    }
+}
+
 pub fn run(options: &Options) -> Result<String, Failure> {
     let (window_bytes, separate_maps) = (options.window_size << 20, options.separate_maps);
     let mut host = HostOptions { window_bytes, separate_maps, ..HostOptions::default() };
@@ -97,7 +122,7 @@ pub fn run(options: &Options) -> Result<String, Failure> {
     }
     log::info!("listening at {}", options.socket.display());
     loop {
-        server.serve_one()?;
+        server.serve_one(resolvers(options.resolver))?;
         if options.once {
             return Ok(String::new());
         }

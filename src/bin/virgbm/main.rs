@@ -53,8 +53,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
-    let result = match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    let mut logger = env_logger::Builder::from_default_env();
+    if let Some(Command::Host(options)) = &arguments.command
+        && let Some(level) = options.log()
+    {
+        logger.filter_level(level);
+    }
+    logger.init();
+    let result = match arguments.command {
         None => demo::run(&demo::Options::default()),
         Some(Command::Demo(options)) => demo::run(&options),
         Some(Command::Info(options)) => info::run(&options),

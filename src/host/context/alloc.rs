@@ -25,6 +25,8 @@ const LARGEST_GUEST_PAGE: u64 = 64 * 1024;
 pub(in crate::host) struct AllocContext {
     objects: BTreeMap<u64, Object>,
     ring: Option<Ring>,
+    commands: u64,
+    refused: u64,
 }
 
 /// What a command led to, when it did not fail.
@@ -35,6 +37,11 @@ enum Outcome {
 }
 
 impl AllocContext {
+    /// Commands taken, and refused.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.commands, self.refused)
+    }
+
     pub fn object_count(&self) -> usize {
         self.objects.len()
     }
@@ -51,10 +58,12 @@ impl AllocContext {
         let slots = self.ring.map_or(0, |ring| ring.slot_count);
         for frame in wire::frames(stream, slots)? {
             let ticket = Ticket { sequence: frame.header.sequence.get(), slot: frame.header.reply_slot.get() };
+            self.commands += 1;
             match self.execute(&frame, ticket, services) {
                 Ok(Outcome::Answer(answer)) => self.reply(ticket, Ok(answer), services),
                 Ok(Outcome::AtClaim) => {}
                 Err(failure) => {
+                    self.refused += 1;
                     log::debug!("opcode {}: {}", frame.header.opcode, failure);
                     self.reply(ticket, Err(failure), services);
                 }
@@ -190,6 +199,7 @@ impl AllocContext {
             None
         };
         let Some((status, what, claimed, wanted)) = mismatch else { return Ok(object) };
+        self.refused += 1;
         if let Some(ticket) = object.at_claim {
             self.reply(ticket, Err(status.into()), services);
         }

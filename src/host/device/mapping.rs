@@ -18,7 +18,7 @@ use zerocopy::IntoBytes;
 pub(super) const WINDOW_PAGE_BYTES: u64 = 4096;
 
 impl Device {
-    fn window_order(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn window_order(&self) -> MutexGuard<'_, ()> {
         self.window_order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -87,12 +87,6 @@ impl Device {
         if idle && let Err(error) = self.window.rest() {
             log::warn!("the window can't rest: {error}");
         }
-    }
-
-    /// Runs what uses an image without the state's lock; no image moves or goes meanwhile.
-    pub(super) fn in_place<T>(&self, work: impl FnOnce() -> T) -> T {
-        let _order = self.window_order();
-        work()
     }
 
     /// Brings the bytes of a blob that the guest has unmapped out of the range that another wants.

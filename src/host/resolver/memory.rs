@@ -6,7 +6,8 @@
 //! to do for it.
 
 use super::{Allocation, Export, ExportKind, Image, OutOfMemory, Parameters, ResolveError, Resolver, Shown, Window};
-use crate::sys::{dmabuf, memfd, mmap::Mmap, udmabuf::Udmabuf};
+use crate::host::dma_buf;
+use crate::sys::{memfd, udmabuf::Udmabuf};
 use crate::wire::alloc::{Backing, Capabilities};
 use crate::wire::virtio_gpu::MAP_CACHE_CACHED;
 use crate::{Alignment, BufferRequest, ComponentKind, Extent, Format, FormatClass, FormatInfo, Layout, Modifier, Support, Usage};
@@ -36,7 +37,7 @@ pub struct MemoryResolver {
 impl MemoryResolver {
     /// A resolver whose blobs leave the host as dma-bufs where udmabuf works here, which is tried, and as memfds elsewhere.
     pub fn new() -> Self {
-        let udmabuf = match probe_udmabuf() {
+        let udmabuf = match dma_buf::probe() {
             Ok(udmabuf) => Some(Arc::new(udmabuf)),
             Err(error) => {
                 log::info!("no dma-bufs from plain memory: udmabuf: {error}");
@@ -56,23 +57,6 @@ impl MemoryResolver {
 impl Default for MemoryResolver {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// Makes a dma-buf of one page, writes through the memfd and reads through the dma-buf: only then it is believed.
-fn probe_udmabuf() -> io::Result<Udmabuf> {
-    let udmabuf = Udmabuf::open()?;
-    let pages = memfd::sealed(PAGE_BYTES)?;
-    let exported = udmabuf.create(pages.as_fd(), 0, PAGE_BYTES)?;
-    if !dmabuf::is_dma_buf(exported.as_fd()) {
-        return Err(io::Error::other("what it made is no dma-buf"));
-    }
-    memfd::write_all(pages.as_fd(), b"virgbm", 0)?;
-    let mut seen = [0; 6];
-    let read = Mmap::shared(exported.as_fd(), 0, PAGE_BYTES, None)?.read(0, &mut seen);
-    match (read, &seen) {
-        (Some(()), b"virgbm") => Ok(udmabuf),
-        _ => Err(io::Error::other("the dma-buf does not show the memfd's pages")),
     }
 }
 

@@ -1,8 +1,10 @@
 //! The guest's memory as vhost-user hands it over.
 
-use crate::host::{GuestMemory, OutsideGuestMemory};
+use crate::host::{FilePiece, GuestMemory, OutsideGuestMemory};
 use std::sync::atomic::Ordering;
-use vm_memory::{Bytes, GuestAddress, GuestAddressSpace, GuestMemoryAtomic, GuestMemoryBackend, GuestMemoryMmap};
+use vm_memory::{
+    Bytes, GuestAddress, GuestAddressSpace, GuestMemoryAtomic, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
+};
 
 /// The memory table, which the VMM may replace at any time.
 pub type Table = GuestMemoryAtomic<GuestMemoryMmap<()>>;
@@ -27,6 +29,14 @@ impl GuestMemory for VmMemory {
 
     fn write(&self, address: u64, data: &[u8]) -> Result<(), OutsideGuestMemory> {
         self.0.memory().write_slice(data, GuestAddress(address)).map_err(|_| outside(address, data.len()))
+    }
+
+    fn file(&self, address: u64, length: u64) -> Option<FilePiece> {
+        let memory = self.0.memory();
+        let region = GuestMemoryBackend::find_region(&*memory, GuestAddress(address))?;
+        let inside = address - region.start_addr().0;
+        let backing = region.file_offset().filter(|_| length <= region.len() - inside)?;
+        Some(FilePiece { file: backing.arc().clone(), offset: backing.start() + inside, length })
     }
 
     fn store_release(&self, address: u64, value: u32) -> Result<(), OutsideGuestMemory> {

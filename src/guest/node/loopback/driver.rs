@@ -213,7 +213,7 @@ impl Gem {
             return Err(Errno::INVAL.into());
         }
         match &self.memory {
-            GemMemory::Guest(pages) => crate::sys::mmap::Mmap::shared(pages.fd.as_fd(), 0, length, Some(self.clone())),
+            GemMemory::Guest(pages) => crate::sys::mmap::Mmap::shared(pages.file.as_fd(), 0, length, Some(self.clone())),
             GemMemory::Host(Some((offset, state))) if state.wait(super::HOST_TIMEOUT) == Some(true) => {
                 self.driver.window.mmap(*offset, length, self.clone())
             }
@@ -237,7 +237,7 @@ impl Gem {
     /// A descriptor that any file of the device can import.
     pub fn export(self: &Arc<Self>) -> Result<OwnedFd, Errno> {
         let fd = match &self.memory {
-            GemMemory::Guest(pages) => rustix::io::fcntl_dupfd_cloexec(&pages.fd, 0)?,
+            GemMemory::Guest(pages) => rustix::io::fcntl_dupfd_cloexec(&pages.file, 0)?,
             // The kernel exports also what the host refused to make: its descriptor shows nothing.
             GemMemory::Host(_) => match self.driver.queue.device().export(self.resource_id) {
                 Ok(export) => export.fd,

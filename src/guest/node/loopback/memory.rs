@@ -1,10 +1,11 @@
 //! The guest's pages, each buffer's in a memfd of its own, at guest-physical addresses that are never used twice.
 
-use crate::host::{GuestMemory, OutsideGuestMemory};
+use crate::host::{FilePiece, GuestMemory, OutsideGuestMemory};
 use crate::sys::{memfd, mmap::Mmap};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// Where the guest's memory starts; below it there is nothing.
@@ -14,7 +15,7 @@ const START: u64 = 1 << 32;
 #[derive(Debug)]
 pub struct Pages {
     pub address: u64,
-    pub fd: OwnedFd,
+    pub file: Arc<File>,
     map: Mmap,
 }
 
@@ -37,7 +38,7 @@ impl Ram {
         let address = START + ram.used;
         // A hole behind each buffer: an access that runs over its end finds nothing.
         ram.used += bytes * 2;
-        let pages = Arc::new(Pages { address, fd, map });
+        let pages = Arc::new(Pages { address, file: Arc::new(fd.into()), map });
         ram.by_address.insert(address, pages.clone());
         Ok(pages)
     }
@@ -76,6 +77,14 @@ impl GuestMemory for Ram {
 
     fn write(&self, address: u64, data: &[u8]) -> Result<(), OutsideGuestMemory> {
         self.at(address, data.len() as u64, |map, at| map.write(at, data))
+    }
+
+    fn file(&self, address: u64, length: u64) -> Option<FilePiece> {
+        let ram = self.map();
+        let (start, pages) = ram.by_address.range(..=address).next_back()?;
+        let offset = address - start;
+        let inside = offset.checked_add(length)? <= pages.map.len() as u64;
+        inside.then(|| FilePiece { file: pages.file.clone(), offset, length })
     }
 
     fn store_release(&self, address: u64, value: u32) -> Result<(), OutsideGuestMemory> {
