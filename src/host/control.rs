@@ -385,7 +385,8 @@ impl State {
         let (body, _) = request.body::<wire::ResourceId>()?;
         let resource_id = body.resource_id.get();
         let resource = find(&mut self.resources, resource_id)?;
-        if resource.kind != ResourceKind::Classic || resource.backing.take().is_none() {
+        // Also of a guest blob: Linux detaches the pages of a foreign dma-buf that it has imported before it frees the blob.
+        if matches!(resource.kind, ResourceKind::Host { .. }) || resource.backing.take().is_none() {
             return Err(CommandError::State { resource_id, why: "it has no backing to detach" });
         }
         Ok(())

@@ -5,7 +5,7 @@ use crate::{Failure, node};
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
-use virgbm::guest::node::{Node, Param};
+use virgbm::guest::node::{Node, NodeError, Param};
 use virgbm::guest::{Device, Error, Verdict};
 use virgbm::{Offer, Support, Usage};
 
@@ -31,11 +31,28 @@ const CAPSETS: [(u32, &str); 7] = [
     (virgbm::wire::alloc::CAPSET_ID, "virgbm"),
 ];
 
+/// What the kernel answers for a parameter that it does not know, and for one whose feature the device lacks.
+const EINVAL: i32 = 22;
+const ENOENT: i32 = 2;
+
 #[derive(Serialize)]
 struct ParamReport {
     name: String,
-    /// `None` when the kernel does not know the parameter.
     value: Option<u64>,
+    /// Why there is no value.
+    error: Option<String>,
+}
+
+impl ParamReport {
+    fn new(param: Param, value: Result<u64, NodeError>) -> Self {
+        let why = |error: NodeError| match error.source.raw_os_error() {
+            Some(EINVAL) => "not known to the kernel".to_owned(),
+            Some(ENOENT) => "not offered by the device".to_owned(),
+            _ => error.to_string(),
+        };
+        let (value, error) = value.map_or_else(|error| (None, Some(why(error))), |value| (Some(value), None));
+        Self { name: param.to_string(), value, error }
+    }
 }
 
 #[derive(Serialize)]
@@ -121,7 +138,7 @@ impl From<&Offer> for OfferReport {
 
 fn report(options: &Options) -> Result<Report, Failure> {
     let opened = node::open(options.node.as_deref())?;
-    let params = Param::ALL.map(|param| ParamReport { name: param.to_string(), value: opened.node.get_param(param).ok() });
+    let params = Param::ALL.map(|param| ParamReport::new(param, opened.node.get_param(param)));
     let mask = opened.node.get_param(Param::SupportedCapsetIds).unwrap_or(0);
     let capsets = (0..u64::BITS).filter(|id| mask & 1 << id != 0).map(|id| {
         let name = CAPSETS.iter().find(|(known, _)| *known == id).map_or("unknown", |(_, name)| name);
@@ -147,8 +164,8 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         return Ok(serde_json::to_string_pretty(&report)? + "\n");
     }
     let mut params = Table::new(["parameter", "value"]);
-    for ParamReport { name, value } in report.params {
-        params.row([name, value.map_or("not known to the kernel".to_owned(), |value| format!("{value:#x}"))]);
+    for ParamReport { name, value, error } in report.params {
+        params.row([name, value.map_or(error.unwrap_or_default(), |value| format!("{value:#x}"))]);
     }
     let capsets: Vec<_> = report.capsets.iter().map(|capset| format!("{} ({})", capset.id, capset.name)).collect();
     let capsets = if capsets.is_empty() { "none".to_owned() } else { capsets.join(", ") };

@@ -307,6 +307,7 @@ impl Drop for MemoryImage {
 mod tests {
     use super::*;
     use crate::host::test_rig::Shelf;
+    use crate::sys::mmap::Mmap;
 
     fn allocate(resolver: &MemoryResolver, bytes: u64) -> Arc<dyn Image> {
         resolver.allocate(&Parameters::Memory, bytes).unwrap().image
@@ -424,6 +425,30 @@ mod tests {
         let with_layout = Format::all().iter().filter(|format| !format.planes().is_empty()).count();
         assert_eq!(resolver.support().len(), with_layout);
         assert!(resolver.support().iter().all(|support| !support.usages.contains(Usage::PROTECTED)));
+    }
+
+    #[test]
+    fn udmabuf_of_a_slice_shows_that_slice_and_never_the_next_one() {
+        let resolver = MemoryResolver::new();
+        if resolver.udmabuf.is_none() {
+            eprintln!("skipped: udmabuf does not work here");
+            return;
+        }
+        let (image, window) = (allocate(&resolver, 4096), Shelf::with_pages());
+        image.show(&window, 8192).unwrap();
+        window.write(8192, b"mine");
+        let export = image.export().unwrap();
+        let map = Mmap::shared(export.fd.as_fd(), 0, 4096, None).unwrap();
+        let read = || {
+            let mut bytes = [1; 6];
+            map.read(0, &mut bytes).unwrap();
+            bytes
+        };
+        assert_eq!(&read(), b"mine\0\0");
+        drop(image);
+        allocate(&resolver, 4096).show(&window, 8192).unwrap();
+        window.write(8192, b"others");
+        assert_eq!(&read(), b"mine\0\0");
     }
 
     #[test]

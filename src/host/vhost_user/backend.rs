@@ -20,7 +20,8 @@ use zerocopy::IntoBytes;
 /// Control and cursor.
 const QUEUES: usize = 2;
 
-const MAX_QUEUE_SIZE: usize = 1024;
+/// The most that virtio allows, which crosvm asks for by default.
+const MAX_QUEUE_SIZE: usize = 32_768;
 
 /// `VIRTIO_F_INDIRECT_DESC`, `VIRTIO_F_EVENT_IDX` and `VIRTIO_F_VERSION_1`: bits of every virtio device.
 const TRANSPORT_FEATURES: u64 = 1 << 28 | 1 << 29 | 1 << 32;

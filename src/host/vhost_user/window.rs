@@ -25,6 +25,16 @@ enum Whole {
     Refused,
 }
 
+/// What is known of the guest's memory table.
+#[derive(Clone, Copy, Debug, Default)]
+struct TableState {
+    regions: usize,
+    /// Whether a map has ever changed it: crosvm and libkrun tell the device nothing.
+    follows_maps: bool,
+    /// Whether a map was waited for in vain, so that it is known that it does not.
+    ignores_maps: bool,
+}
+
 /// The window of a VMM. Its own pages, in one memfd, are mapped over all of it when the guest maps its first blob, and taken away
 /// when nobody needs them, since QEMU 11.1 ends when a guest resets a device that has anything mapped.
 ///
@@ -36,8 +46,7 @@ pub struct ShmemWindow {
     pages: Option<Arc<OwnedFd>>,
     whole: Mutex<Whole>,
     channel: Mutex<Option<Backend>>,
-    /// How many regions the guest's memory has.
-    regions: Mutex<usize>,
+    table: Mutex<TableState>,
     changed: Condvar,
 }
 
@@ -46,7 +55,7 @@ impl ShmemWindow {
     pub fn new(size_bytes: u64, separate_maps: bool) -> io::Result<Self> {
         let pages = if separate_maps || size_bytes == 0 { None } else { Some(Arc::new(memfd::sealed(size_bytes)?)) };
         let whole = Mutex::new(Whole::Away);
-        Ok(Self { size_bytes, pages, whole, channel: Mutex::default(), regions: Mutex::default(), changed: Condvar::new() })
+        Ok(Self { size_bytes, pages, whole, channel: Mutex::default(), table: Mutex::default(), changed: Condvar::new() })
     }
 
     /// The channel by which the VMM is asked.
@@ -56,12 +65,16 @@ impl ShmemWindow {
 
     /// The VMM has replaced the memory table.
     pub fn table_changed(&self, regions: usize) {
-        *self.regions.lock().unwrap_or_else(PoisonError::into_inner) = regions;
+        self.table().regions = regions;
         self.changed.notify_all();
     }
 
+    fn table(&self) -> MutexGuard<'_, TableState> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn regions(&self) -> usize {
-        *self.regions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table().regions
     }
 
     fn channel(&self) -> io::Result<Backend> {
@@ -80,12 +93,16 @@ impl ShmemWindow {
         Ok(())
     }
 
-    /// Waits until the table has another number of regions than before.
+    /// Waits until the table has another number of regions than before; not for a VMM whose table never had.
     fn wait_for_commit(&self, before: usize) {
-        let regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_timeout_while(regions, COMMIT_TIMEOUT, |regions| *regions == before);
-        if waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
+        let waiting = |table: &mut TableState| table.regions == before && !table.ignores_maps;
+        let waited = self.changed.wait_timeout_while(self.table(), COMMIT_TIMEOUT, waiting);
+        let (mut table, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
             log::debug!("the memory table does not show the change of the window");
+            table.ignores_maps = !table.follows_maps;
+        } else {
+            table.follows_maps |= table.regions != before;
         }
     }
 }
