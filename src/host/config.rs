@@ -18,10 +18,15 @@ bitflags::bitflags! {
         const RESOURCE_BLOB = 1 << feature::RESOURCE_BLOB;
         /// Contexts of a capset.
         const CONTEXT_INIT = 1 << feature::CONTEXT_INIT;
+        /// Blob sizes are multiples of what the configuration space says, where its frontend passes that on.
+        const BLOB_ALIGNMENT = 1 << feature::BLOB_ALIGNMENT;
     }
 }
 
 impl Features {
+    /// What every frontend takes: a guest that accepts BLOB_ALIGNMENT reads 20 bytes of configuration space, which not all pass on.
+    pub const USUAL: Self = Self::all().difference(Self::BLOB_ALIGNMENT);
+
     /// The feature that a command belongs to; empty for one that every device has.
     pub(super) const fn of(command: Command) -> Self {
         match command {
@@ -54,7 +59,7 @@ pub struct DeviceConfig {
     pub blob_alignment: u32,
     /// Its limits.
     pub quota: Quota,
-    /// What it offers: all, but for guests and tests that want less.
+    /// What it offers: [`Features::USUAL`], but for guests and tests that want more or less.
     pub features: Features,
     /// The size of its screen in pixels; a device without one only renders.
     pub scanout: Option<(u32, u32)>,
@@ -62,6 +67,6 @@ pub struct DeviceConfig {
 
 impl Default for DeviceConfig {
     fn default() -> Self {
-        Self { capset_id: CAPSET_ID, blob_alignment: 4096, quota: Quota::default(), features: Features::all(), scanout: None }
+        Self { capset_id: CAPSET_ID, blob_alignment: 4096, quota: Quota::default(), features: Features::USUAL, scanout: None }
     }
 }

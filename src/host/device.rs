@@ -130,12 +130,18 @@ impl Device {
         self.features.bits()
     }
 
-    /// The configuration space: one capset, and the screen where there is one.
+    /// The configuration space: one capset, the screen where there is one, and the alignment of blobs where that is offered.
     pub fn config_space(&self) -> wire::Config {
         let state = self.lock();
         let capsets = u32::from(self.features.contains(Features::VIRGL));
         let scanouts = state.scanouts.count() as u32;
-        wire::Config { num_scanouts: scanouts.into(), num_capsets: capsets.into(), ..wire::Config::default() }
+        let aligned = self.features.contains(Features::BLOB_ALIGNMENT);
+        wire::Config {
+            num_scanouts: scanouts.into(),
+            num_capsets: capsets.into(),
+            blob_alignment: if aligned { state.config.blob_alignment } else { 0 }.into(),
+            ..wire::Config::default()
+        }
     }
 
     /// Executes one command of the control queue, `request` being all of its readable bytes, and leaves the answer in `reply`,

@@ -170,8 +170,8 @@ wire_structs! {
     /// A box in texels; `w`, `h`, `d` are sizes.
     Box3d, 24 { x: U32, y: U32, z: U32, w: U32, h: U32, d: U32 }
 
-    /// Device configuration space.
-    Config, 16 { events_read: U32, events_clear: U32, num_scanouts: U32, num_capsets: U32 }
+    /// Device configuration space; the last field belongs to BLOB_ALIGNMENT.
+    Config, 20 { events_read: U32, events_clear: U32, num_scanouts: U32, num_capsets: U32, blob_alignment: U32 }
 
     /// Body of RESOURCE_CREATE_2D.
     ResourceCreate2d, 16 { resource_id: U32, format: U32, width: U32, height: U32 }

@@ -11,30 +11,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use virgbm::guest::node::drm::DrmNode;
 use virgbm::guest::{Access, BufferObject, Device, Error};
+use virgbm::sys::memfd;
+use virgbm::sys::udmabuf::Udmabuf;
 use virgbm::{BufferRequest, Format, Usage};
 
 /// Where the cursor is shown.
 const CURSOR: (usize, usize) = (100, 50);
 
 const CURSOR_SIDE: usize = 64;
-
-/// A buffer of ours as the drm crate wants it for a framebuffer.
-struct Shown<'a>(&'a BufferObject);
-
-impl drm::buffer::Buffer for Shown<'_> {
-    fn size(&self) -> (u32, u32) {
-        (self.0.layout().width, self.0.layout().height)
-    }
-    fn format(&self) -> drm::buffer::DrmFourcc {
-        drm::buffer::DrmFourcc::Xrgb8888
-    }
-    fn pitch(&self) -> u32 {
-        self.0.layout().planes[0].stride_bytes
-    }
-    fn handle(&self) -> drm::buffer::Handle {
-        drm::control::from_u32(self.0.bo_handle()).unwrap()
-    }
-}
 
 /// The host takes screenshots meanwhile, and compares them with the files.
 #[test]
@@ -55,7 +39,8 @@ fn a_buffer_on_the_screen() {
         mapping.write_row(0, y.into(), &row).unwrap();
         expected.extend(pixels.iter().flat_map(|[red, green, blue]| [*red, *green, *blue, 255]));
     }
-    let framebuffer = node.add_framebuffer(&Shown(&buffer), 24, 32).unwrap();
+    let handle = drm::control::from_u32(buffer.bo_handle()).unwrap();
+    let framebuffer = node.add_framebuffer(&Linear { size: (width, height), handle }, 24, 32).unwrap();
     node.set_crtc(resources.crtcs()[0], Some(framebuffer), (0, 0), &[connector.handle()], Some(mode)).unwrap();
     std::fs::write("/tmp/screen", &expected).unwrap();
     let cursor = show_cursor(&node, resources.crtcs()[0]);
@@ -110,6 +95,53 @@ fn a_buffer_for_the_host() {
     }
     std::fs::write("/tmp/held", bytes).unwrap();
     std::thread::sleep(std::time::Duration::from_secs(4));
+}
+
+/// On a device with blobs and without contexts, newer kernels import dma-bufs of other drivers.
+#[test]
+fn a_foreign_dma_buf_on_the_screen() {
+    let node = DrmNode::open(path("VIRGBM_CARD")).unwrap();
+    let resources = node.resource_handles().unwrap();
+    let connector = node.get_connector(resources.connectors()[0], true).unwrap();
+    let mode = connector.modes()[0];
+    let (width, height) = (u32::from(mode.size().0), u32::from(mode.size().1));
+    let size = u64::from(width) * u64::from(height) * 4;
+    let pages = memfd::sealed(size).unwrap();
+    let foreign = Udmabuf::open().unwrap().create(pages.as_fd(), 0, size).unwrap();
+    let handle = node.prime_fd_to_buffer(foreign.as_fd()).unwrap();
+    let shown = Linear { size: (width, height), handle };
+    let framebuffer = node.add_framebuffer(&shown, 24, 32).unwrap();
+    node.set_crtc(resources.crtcs()[0], Some(framebuffer), (0, 0), &[connector.handle()], Some(mode)).unwrap();
+    // Written afterwards, by who made it: the host reads the same pages.
+    let pixels: Vec<[u8; 3]> = (0..height).flat_map(|y| (0..width).map(move |x| [y as u8, x as u8, (x ^ y) as u8])).collect();
+    let bytes: Vec<u8> = pixels.iter().flat_map(|[red, green, blue]| [*blue, *green, *red, 0]).collect();
+    memfd::write_all(pages.as_fd(), &bytes, 0).unwrap();
+    let seen: Vec<u8> = pixels.iter().flat_map(|[red, green, blue]| [*red, *green, *blue, 255]).collect();
+    std::fs::write("/tmp/screen", seen).unwrap();
+    std::thread::sleep(Duration::from_secs(5));
+    node.destroy_framebuffer(framebuffer).unwrap();
+    node.close_buffer(handle).unwrap();
+}
+
+/// A linear buffer that the drm crate knows by its handle only.
+struct Linear {
+    size: (u32, u32),
+    handle: drm::buffer::Handle,
+}
+
+impl drm::buffer::Buffer for Linear {
+    fn size(&self) -> (u32, u32) {
+        self.size
+    }
+    fn format(&self) -> drm::buffer::DrmFourcc {
+        drm::buffer::DrmFourcc::Xrgb8888
+    }
+    fn pitch(&self) -> u32 {
+        self.size.0 * 4
+    }
+    fn handle(&self) -> drm::buffer::Handle {
+        self.handle
+    }
 }
 
 /// The process that `sharing` starts, with a socket as its standard input.

@@ -27,6 +27,10 @@ pub struct Options {
     /// Features that the device does without: virgl, edid, uuid, blob, context-init
     #[arg(long, value_delimiter = ',', value_parser = parse_feature)]
     without: Vec<Features>,
+    /// What blob sizes must be multiples of, in bytes, a power of two: for a VMM whose pages are larger than the guest's. It must
+    /// pass on 20 bytes of the device's configuration
+    #[arg(long)]
+    blob_alignment: Option<u32>,
     /// What allocates: `memory` is plain pages
     #[arg(long, value_enum, default_value_t = ResolverKind::Memory)]
     resolver: ResolverKind,
@@ -106,6 +110,10 @@ pub fn run(options: &Options) -> Result<String, Failure> {
     let (window_bytes, separate_maps) = (options.window_size << 20, options.separate_maps);
     let mut host = HostOptions { window_bytes, separate_maps, ..HostOptions::default() };
     host.config.scanout = options.scanout.0;
+    if let Some(alignment) = options.blob_alignment {
+        host.config.blob_alignment = alignment;
+        host.config.features.insert(Features::BLOB_ALIGNMENT);
+    }
     for feature in &options.without {
         host.config.features.remove(*feature);
     }

@@ -50,6 +50,14 @@ fn a_configuration_that_no_guest_could_use_is_refused() {
 }
 
 #[test]
+fn the_alignment_of_blobs_is_told_where_it_is_offered() {
+    let config = DeviceConfig { blob_alignment: 65_536, ..DeviceConfig::default() };
+    assert_eq!(Guest::with_config(config).device.config_space().blob_alignment.get(), 0);
+    let offered = Guest::with_config(DeviceConfig { features: Features::all(), ..config }).device;
+    assert_eq!((offered.config_space().blob_alignment.get(), offered.features() & 1 << 5), (65_536, 1 << 5));
+}
+
+#[test]
 fn the_capset_is_listed_and_read_whole() {
     let guest = Guest::new();
     let (header, body) = guest.send(CtrlHdr::command(Command::GetCapsetInfo, 0), &[wire::GetCapsetInfo::default().as_bytes()]);
