@@ -1,78 +1,9 @@
-//! `virgbm host` as a process: strangers on its sockets neither end it nor leave anything in it.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+//! Strangers on the process's sockets neither end it nor leave anything in it.
 
+use crate::process::Process;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
-use std::time::{Duration, Instant};
-
-struct Process {
-    child: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Process {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_virgbm"))
-            .args(["host", "--socket"])
-            .arg(folder.path().join("gpu"))
-            .arg("--control")
-            .arg(folder.path().join("ctl"))
-            .spawn()
-            .unwrap();
-        let process = Self { child, folder };
-        process.wait_for(|process| process.gpu().exists() && process.ctl_socket().exists());
-        process
-    }
-
-    fn gpu(&self) -> PathBuf {
-        self.folder.path().join("gpu")
-    }
-
-    fn ctl_socket(&self) -> PathBuf {
-        self.folder.path().join("ctl")
-    }
-
-    fn wait_for(&self, condition: impl Fn(&Self) -> bool) {
-        let start = Instant::now();
-        while !condition(self) {
-            assert!(start.elapsed() < Duration::from_secs(20), "it does not come to pass");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// How many descriptors it has once that does not change any more: between two connections it has fewer for a moment.
-    fn descriptors(&self) -> usize {
-        let count = || std::fs::read_dir(Path::new("/proc").join(self.child.id().to_string()).join("fd")).unwrap().count();
-        let (mut last, mut same) = (count(), 0);
-        while same < 30 {
-            std::thread::sleep(Duration::from_millis(10));
-            let now = count();
-            same = if now == last { same + 1 } else { 0 };
-            last = now;
-        }
-        last
-    }
-
-    fn ctl(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_virgbm"))
-            .args(["ctl", "--control"])
-            .arg(self.ctl_socket())
-            .args(arguments)
-            .output()
-            .unwrap()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _killed = self.child.kill();
-        self.child.wait().unwrap();
-    }
-}
+use std::time::Duration;
 
 /// A vhost-user message: request, version 1, size, and what follows, which need not be as long.
 fn message(request: u32, size: u32, payload: &[u8]) -> Vec<u8> {
@@ -117,9 +48,9 @@ fn strangers_that_speak_nonsense_leave_the_process_as_it_was() {
 #[test]
 fn a_termination_is_a_clean_end() {
     let mut process = Process::start();
-    let pid = rustix::process::Pid::from_raw(process.child.id() as i32).unwrap();
+    let pid = rustix::process::Pid::from_raw(process.id() as i32).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert!(process.child.wait().unwrap().success());
+    assert!(process.wait().success());
     assert!(!process.gpu().exists() && !process.ctl_socket().exists());
 }
 
