@@ -53,12 +53,14 @@ fn next_chain(vring: &VringRwLock, table: &Table) -> Option<Chain> {
 fn answer(chain: &Chain, table: &Table, device: &Device, buffers: &mut Buffers) -> u32 {
     let memory = table.memory();
     buffers.request.clear();
-    let Ok(reader) = chain.clone().reader(&memory) else {
-        log::debug!("a descriptor chain outside of guest memory");
-        return 0;
-    };
-    if let Err(error) = reader.take(LONGEST_COMMAND).read_to_end(&mut buffers.request) {
-        log::debug!("a command that can't be read: {error}");
+    match chain.clone().reader(&memory) {
+        Ok(reader) => {
+            if let Err(error) = reader.take(LONGEST_COMMAND).read_to_end(&mut buffers.request) {
+                log::debug!("a command that can't be read: {error}");
+            }
+        }
+        // The device refuses a command of no bytes, so that the guest does not wait for nothing.
+        Err(error) => log::debug!("a command outside of guest memory: {error}"),
     }
     device.execute(&buffers.request, &mut buffers.reply);
     let Ok(mut writer) = chain.clone().writer(&memory) else { return 0 };
