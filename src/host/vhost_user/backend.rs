@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use vhost::vhost_user::Backend;
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserShMemConfig, VhostUserVirtioFeatures};
 use vhost_user_backend::{VhostUserBackend, VringRwLock, VringT};
-use virtio_queue::QueueT;
 use vm_memory::{GuestAddressSpace, GuestMemoryBackend};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{EventConsumer, EventNotifier};
@@ -115,13 +114,18 @@ impl VhostUserBackend for VhostUserGpu {
             return Ok(());
         };
         let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
+        let mut found_nothing = false;
+        while queue::is_set_up(vring) {
             let _quiet = vring.disable_notification();
-            queue::drain(vring, &self.table, &self.device, &mut buffers);
-            if !vring.get_ref().get_queue().ready() || !vring.enable_notification().unwrap_or(false) {
-                return Ok(());
+            let any = queue::drain(vring, &self.table, &self.device, &mut buffers);
+            let more = queue::is_set_up(vring) && vring.enable_notification().unwrap_or(false);
+            // More that can't be taken, twice: the guest's index is beyond its ring, and may be sound at the next kick.
+            if !more || (found_nothing && !any) {
+                break;
             }
+            found_nothing = !any;
         }
+        Ok(())
     }
 
     fn get_shmem_config(&self) -> io::Result<VhostUserShMemConfig> {

@@ -19,6 +19,12 @@ pub struct Buffers {
     reply: Vec<u8>,
 }
 
+/// Whether the VMM has started the ring and said where it is; what lies elsewhere is not touched.
+pub fn is_set_up(vring: &VringRwLock) -> bool {
+    let state = vring.get_ref();
+    state.get_queue().ready() && state.get_queue().avail_ring() != 0
+}
+
 /// Executes all commands that are there. Whether any was.
 pub fn drain(vring: &VringRwLock, table: &Table, device: &Device, buffers: &mut Buffers) -> bool {
     let mut any = false;
