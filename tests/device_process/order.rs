@@ -187,6 +187,24 @@ fn a_queue_that_is_disabled_answers_when_it_is_enabled_again() {
 }
 
 #[test]
+fn no_command_is_lost_when_a_queue_is_stopped_and_goes_on() {
+    let process = Process::start();
+    let mut vmm = Vmm::connect(&process);
+    for _ in 0..50 {
+        for _ in 0..SIZE {
+            vmm.offer(&guest::display_info());
+        }
+        vmm.queues[0].kick();
+        let base = vmm.frontend.get_vring_base(0).unwrap();
+        assert_eq!(u32::from(vmm.queues[0].used_index()), base, "every command before the position has its answer");
+        vmm.resume(0, base);
+        for _ in 0..SIZE {
+            assert_eq!(vmm.queues[0].used(), Some((0, 408)));
+        }
+    }
+}
+
+#[test]
 fn features_that_were_never_offered_are_refused() {
     for bit in [5, 33, 40, 63] {
         survives(|vmm| assert!(vmm.frontend.set_features(vmm.features | 1 << bit).is_err()));

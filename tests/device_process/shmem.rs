@@ -5,6 +5,7 @@ use crate::process::Process;
 use crate::vmm::Vmm;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use vhost::VhostBackend;
 use virgbm::wire::virtio_gpu::Reply;
 
 /// A guest with a context and two mappable blobs, numbers 1 and 2, of 8192 bytes each.
@@ -155,4 +156,22 @@ fn a_vmm_that_goes_without_an_answer_to_a_mapping_leaves_nothing() {
     drop(with_a_mapping_in_flight(&process));
     process.assert_serves();
     process.assert_idle();
+}
+
+#[test]
+fn a_queue_that_is_stopped_while_a_mapping_is_in_flight_answers_it_when_it_goes_on() {
+    let process = Process::start();
+    let mut vmm = with_a_mapping_in_flight(&process);
+    // The VMM may ask for this on the thread that owes the mapping: it gets its answer, and the command is not yet done.
+    let done = vmm.frontend.get_vring_base(0).unwrap();
+    assert_eq!(done, 3);
+    // What the guest has there now is no room for an answer any more.
+    vmm.ram.write(vmm.queues[0].answer(), &[0xee; 32]);
+    vmm.window.is_deaf.store(false, Ordering::Release);
+    process.wait_for(|_| vmm.window.read(0, 1).is_some());
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(vmm.ram.read(vmm.queues[0].answer(), 32), [0xee; 32]);
+    vmm.resume(0, done);
+    assert!(vmm.queues[0].used().is_some());
+    assert_goes_on(&mut vmm);
 }

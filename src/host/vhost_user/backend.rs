@@ -1,7 +1,7 @@
 //! [`VhostUserGpu`]: what the vhost-user messages mean for the device.
 
 use super::memory::{Table, VmMemory};
-use super::queue::{self, Buffers};
+use super::queue::{self, Buffers, InFlight};
 use super::sys::ExitEvent;
 use super::window::ShmemWindow;
 use super::{HostOptions, ServeError};
@@ -30,6 +30,7 @@ pub struct VhostUserGpu {
     device: Device,
     window: Arc<ShmemWindow>,
     table: Table,
+    in_flight: InFlight,
     buffers: Mutex<Buffers>,
     exit: Mutex<Option<ExitEvent>>,
 }
@@ -39,7 +40,7 @@ impl VhostUserGpu {
         let window = ShmemWindow::new(options.window_bytes, options.separate_maps).map_err(ServeError::WindowPages)?;
         let window = Arc::new(window);
         let device = Device::new(options.config, resolvers, Arc::new(VmMemory(table.clone())), window.clone())?;
-        Ok(Self { device, window, table, buffers: Mutex::default(), exit: Mutex::default() })
+        Ok(Self { device, window, table, in_flight: InFlight::default(), buffers: Mutex::default(), exit: Mutex::default() })
     }
 
     pub fn device(&self) -> &Device {
@@ -109,6 +110,11 @@ impl VhostUserBackend for VhostUserGpu {
         Some(pair)
     }
 
+    fn stop_vring(&self, queue: u32) -> io::Result<()> {
+        self.in_flight.stop(queue);
+        Ok(())
+    }
+
     fn handle_event(&self, queue: u16, events: EventSet, vrings: &[VringRwLock], _: usize) -> io::Result<()> {
         let Some(vring) = vrings.get(usize::from(queue)).filter(|_| events.contains(EventSet::IN)) else {
             return Ok(());
@@ -117,7 +123,7 @@ impl VhostUserBackend for VhostUserGpu {
         let mut found_nothing = false;
         while queue::is_set_up(vring) {
             let _quiet = vring.disable_notification();
-            let any = queue::drain(vring, &self.table, &self.device, &mut buffers);
+            let any = queue::drain(queue, vring, &self.table, &self.device, &self.in_flight, &mut buffers);
             let more = queue::is_set_up(vring) && vring.enable_notification().unwrap_or(false);
             // More that can't be taken, twice: the guest's index is beyond its ring, and may be sound at the next kick.
             if !more || (found_nothing && !any) {
