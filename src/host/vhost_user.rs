@@ -11,12 +11,23 @@ mod window;
 
 use super::{Device, DeviceConfig, DeviceError, Resolver};
 use backend::VhostUserGpu;
+use rustix::process::{Resource, getrlimit};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 use vhost::vhost_user::Listener;
 use vhost_user_backend::VhostUserDaemon;
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
+
+/// Descriptors that a guest's blobs leave to the connection, the queues and the guest's memory.
+const SPARE_FDS: u64 = 128;
+
+/// How many descriptors the blobs of a guest may have. A message of the VMM whose descriptor the process has no room for ends the
+/// connection, and the guest would have no device.
+fn fds_for_blobs() -> u64 {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    limit - SPARE_FDS.min(limit / 2)
+}
 
 /// How the process is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +114,9 @@ impl Server {
     /// [`ServeError`] when no device can be made; a VMM that misbehaves or goes is none.
     pub fn serve_one(&mut self, resolvers: Vec<Box<dyn Resolver>>) -> Result<(), ServeError> {
         let memory = GuestMemoryAtomic::new(GuestMemoryMmap::<()>::new());
-        let gpu = Arc::new(VhostUserGpu::new(self.options, resolvers, memory.clone())?);
+        let mut options = self.options;
+        options.config.quota.device.fds = options.config.quota.device.fds.min(fds_for_blobs());
+        let gpu = Arc::new(VhostUserGpu::new(options, resolvers, memory.clone())?);
         // Declared after `gpu`, so that it goes first: its thread polls an event of the other.
         let daemon = VhostUserDaemon::new("virgbm".to_owned(), gpu.clone(), memory);
         let mut daemon = daemon.map_err(ServeError::Daemon)?;

@@ -290,7 +290,7 @@ mod tests {
             (header + size_of::<MapInfo>(), 32),
             (header + size_of::<Cursor>(), 56),
             (size_of::<MemEntry>(), 16),
-            (size_of::<Config>(), 16),
+            (size_of::<Config>(), 20),
         ];
         for (index, (ours, specified)) in sizes.into_iter().enumerate() {
             assert_eq!(ours, specified, "row {index}");

@@ -70,3 +70,22 @@ fn a_vmm_may_go_while_its_guest_waits_for_answers() {
     }
     process.assert_serves();
 }
+
+#[test]
+fn a_guest_that_takes_every_descriptor_gets_refusals_and_keeps_its_device() {
+    let process = Process::start();
+    process.limit_descriptors(150);
+    // The device that waits already is of the time before.
+    process.assert_serves();
+    let mut vmm = Vmm::connect(&process);
+    assert_eq!(vmm.ask(&guest::create_context(1)), Reply::OkNoData.number());
+    let kinds: Vec<_> = (1..=150).map(|id| vmm.ask(&guest::mappable_blob(1, id, 4096))).collect();
+    assert_eq!((kinds[0], kinds[149]), (Reply::OkNoData.number(), Reply::ErrOutOfMemory.number()));
+
+    // The VMM's answer to a mapping brings a descriptor.
+    assert_eq!(vmm.ask(&guest::map(1, 0)), Reply::OkMapInfo.number());
+    assert_eq!(vmm.ask(&guest::display_info()), Reply::OkDisplayInfo.number());
+    assert_eq!(process.stat("mappings"), 1);
+    drop(vmm);
+    process.assert_serves();
+}
