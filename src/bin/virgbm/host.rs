@@ -2,6 +2,7 @@
 
 use crate::{Failure, control};
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::PathBuf;
@@ -106,7 +107,16 @@ fn resolvers(kind: ResolverKind) -> Vec<Box<dyn Resolver>> {
     }
 }
 
+/// Every blob is a descriptor: as many as the process may have.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        log::warn!("the limit of descriptors stays at {:?}: {error}", limit.current);
+    }
+}
+
 pub fn run(options: &Options) -> Result<String, Failure> {
+    raise_descriptor_limit();
     let (window_bytes, separate_maps) = (options.window_size << 20, options.separate_maps);
     let mut host = HostOptions { window_bytes, separate_maps, ..HostOptions::default() };
     host.config.scanout = options.scanout.0;

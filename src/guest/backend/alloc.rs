@@ -46,9 +46,10 @@ impl AllocBackend {
         node.get_caps(capset_id, wire::VERSION, &mut capset)?;
         let offer = Offer::decode(&capset).map_err(|source| Error::Offer { capset_id, source })?;
         node.context_init(&ContextInit { capset_id, num_rings: 1, debug_name: &options.name })?;
-        let ring = ReplyRing::open(node, handles, options.patience)?;
+        let blob_alignment = u64::from(offer.blob_alignment).max(kernel_alignment(&**node));
+        let ring = ReplyRing::open(node, handles, blob_alignment, options.patience)?;
         Ok(Self {
-            blob_alignment: u64::from(offer.blob_alignment).max(kernel_alignment(&**node)),
+            blob_alignment,
             cross_device: matches!(node.get_param(Param::CrossDevice), Ok(1)),
             node: node.clone(),
             handles: handles.clone(),

@@ -1,7 +1,7 @@
 //! [`VhostUserGpu`]: what the vhost-user messages mean for the device.
 
 use super::memory::{Table, VmMemory};
-use super::queue::{self, Buffers, InFlight};
+use super::queue::{self, Buffers, Progress};
 use super::sys::ExitEvent;
 use super::window::ShmemWindow;
 use super::{HostOptions, ServeError};
@@ -19,6 +19,8 @@ use zerocopy::IntoBytes;
 /// Control and cursor.
 const QUEUES: usize = 2;
 
+const CONTROL_QUEUE: u16 = 0;
+
 /// The most that virtio allows, which crosvm asks for by default.
 const MAX_QUEUE_SIZE: usize = 32_768;
 
@@ -30,7 +32,7 @@ pub struct VhostUserGpu {
     device: Device,
     window: Arc<ShmemWindow>,
     table: Table,
-    in_flight: InFlight,
+    progress: Progress,
     buffers: Mutex<Buffers>,
     exit: Mutex<Option<ExitEvent>>,
 }
@@ -40,7 +42,7 @@ impl VhostUserGpu {
         let window = ShmemWindow::new(options.window_bytes, options.separate_maps).map_err(ServeError::WindowPages)?;
         let window = Arc::new(window);
         let device = Device::new(options.config, resolvers, Arc::new(VmMemory(table.clone())), window.clone())?;
-        Ok(Self { device, window, table, in_flight: InFlight::default(), buffers: Mutex::default(), exit: Mutex::default() })
+        Ok(Self { device, window, table, progress: Progress::default(), buffers: Mutex::default(), exit: Mutex::default() })
     }
 
     pub fn device(&self) -> &Device {
@@ -111,7 +113,9 @@ impl VhostUserBackend for VhostUserGpu {
     }
 
     fn stop_vring(&self, queue: u32) -> io::Result<()> {
-        self.in_flight.stop(queue);
+        if let Ok(queue) = u16::try_from(queue) {
+            self.progress.stop(queue);
+        }
         Ok(())
     }
 
@@ -120,10 +124,14 @@ impl VhostUserBackend for VhostUserGpu {
             return Ok(());
         };
         let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue == CONTROL_QUEUE && queue::is_set_up(vring) && self.progress.starts_anew(queue, vring) {
+            log::info!("the guest has reset the device");
+            self.device.reset();
+        }
         let mut found_nothing = false;
         while queue::is_set_up(vring) {
             let _quiet = vring.disable_notification();
-            let any = queue::drain(queue, vring, &self.table, &self.device, &self.in_flight, &mut buffers);
+            let any = queue::drain(queue, vring, &self.table, &self.device, &self.progress, &mut buffers);
             let more = queue::is_set_up(vring) && vring.enable_notification().unwrap_or(false);
             // More that can't be taken, twice: the guest's index is beyond its ring, and may be sound at the next kick.
             if !more || (found_nothing && !any) {

@@ -2,8 +2,9 @@
 
 use super::memory::Table;
 use crate::host::Device;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use vhost_user_backend::{VringRwLock, VringT};
 use virtio_queue::{DescriptorChain, QueueT};
@@ -24,27 +25,43 @@ pub struct Buffers {
     reply: Vec<u8>,
 }
 
-/// The command that the queue thread has taken and not answered yet, and the number of its ring.
+/// Where the queue thread is: the command that it has taken and not answered yet, and the position of each ring behind that.
 ///
 /// A VMM that stops a ring goes on later at the position that it is told then: no command before that may be without an answer.
+/// When it starts the ring anywhere else, its guest has reset the device.
 #[derive(Default)]
-pub struct InFlight {
-    taken: Mutex<Option<(u16, VringRwLock)>>,
+pub struct Progress {
+    state: Mutex<State>,
     answered: Condvar,
 }
 
-impl InFlight {
+#[derive(Default)]
+struct State {
+    /// The command in flight: the ring's number, and the ring.
+    taken: Option<(u16, VringRwLock)>,
+    /// Position by ring.
+    positions: BTreeMap<u16, u16>,
+    /// The rings that were stopped and have not gone on.
+    stopped: BTreeSet<u16>,
+}
+
+impl Progress {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self, ring: u16, vring: &VringRwLock, table: &Table) -> Option<Chain> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         let chain = next_chain(vring, table)?;
-        *taken = Some((ring, vring.clone()));
+        state.taken = Some((ring, vring.clone()));
+        state.positions.insert(ring, vring.queue_next_avail());
         Some(chain)
     }
 
     /// Gives the guest its answer, unless the ring has stopped in the meantime: its memory may be something else by then.
     fn finish(&self, chain: &Chain, table: &Table, reply: &[u8]) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((_, vring)) = taken.take() else { return };
+        let mut state = self.state();
+        let Some((_, vring)) = state.taken.take() else { return };
         let written = write_reply(chain, table, reply);
         if let Err(error) = vring.add_used(chain.head_index(), written) {
             log::warn!("the used ring: {error}");
@@ -56,17 +73,26 @@ impl InFlight {
     }
 
     /// Lets the command of a ring that stops end, or else leaves it to be executed again when the ring goes on.
-    pub fn stop(&self, ring: u32) {
-        let is_of_ring = |taken: &mut Option<(u16, VringRwLock)>| taken.as_ref().is_some_and(|(of, _)| u32::from(*of) == ring);
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.answered.wait_timeout_while(taken, STOP_TIMEOUT, is_of_ring);
-        let (mut taken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+    pub fn stop(&self, ring: u16) {
+        let is_of_ring = |state: &mut State| state.taken.as_ref().is_some_and(|(of, _)| *of == ring);
+        let waited = self.answered.wait_timeout_while(self.state(), STOP_TIMEOUT, is_of_ring);
+        let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out()
-            && let Some((_, vring)) = taken.take()
+            && let Some((_, vring)) = state.taken.take()
         {
-            let position = vring.queue_next_avail();
-            vring.set_queue_next_avail(position.wrapping_sub(1));
+            let position = vring.queue_next_avail().wrapping_sub(1);
+            vring.set_queue_next_avail(position);
+            state.positions.insert(ring, position);
         }
+        state.stopped.insert(ring);
+    }
+
+    /// Whether a ring that was stopped starts where nobody was told that it would: then its guest has reset the device. That it
+    /// was stopped is forgotten.
+    pub fn starts_anew(&self, ring: u16, vring: &VringRwLock) -> bool {
+        let mut state = self.state();
+        let told = state.positions.get(&ring).copied().unwrap_or(0);
+        state.stopped.remove(&ring) && vring.queue_next_avail() != told
     }
 }
 
@@ -77,20 +103,13 @@ pub fn is_set_up(vring: &VringRwLock) -> bool {
 }
 
 /// Executes all commands that are there. Whether any was.
-pub fn drain(
-    ring: u16,
-    vring: &VringRwLock,
-    table: &Table,
-    device: &Device,
-    in_flight: &InFlight,
-    buffers: &mut Buffers,
-) -> bool {
+pub fn drain(ring: u16, vring: &VringRwLock, table: &Table, device: &Device, progress: &Progress, buffers: &mut Buffers) -> bool {
     let mut any = false;
     // No guard of the ring is held while the device works: it may wait for the VMM, and the VMM for the ring.
-    while let Some(chain) = in_flight.take(ring, vring, table) {
+    while let Some(chain) = progress.take(ring, vring, table) {
         read_request(&chain, table, &mut buffers.request);
         device.execute(&buffers.request, &mut buffers.reply);
-        in_flight.finish(&chain, table, &buffers.reply);
+        progress.finish(&chain, table, &buffers.reply);
         any = true;
     }
     any

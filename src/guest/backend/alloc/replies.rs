@@ -117,10 +117,21 @@ impl Drop for Slots<'_> {
 }
 
 impl ReplyRing {
-    /// Makes the ring and names it to the host.
-    pub fn open(node: &Arc<dyn Node>, handles: &Arc<HandleTable>, patience: Duration) -> Result<Self, Error> {
+    /// Makes the ring, in a blob whose size is a multiple of `blob_alignment`, and names it to the host.
+    pub fn open(
+        node: &Arc<dyn Node>,
+        handles: &Arc<HandleTable>,
+        blob_alignment: u64,
+        patience: Duration,
+    ) -> Result<Self, Error> {
         let flags = BlobFlags::MAPPABLE;
-        let blob = BlobCreate { mem: BlobMem::Guest, flags, size: RING_BYTES, blob_id: 0, command: &[] };
+        let blob = BlobCreate {
+            mem: BlobMem::Guest,
+            flags,
+            size: RING_BYTES.next_multiple_of(blob_alignment),
+            blob_id: 0,
+            command: &[],
+        };
         let Handles { bo_handle, resource_id } = node.resource_create_blob(&blob)?;
         let handle = handles.adopt(bo_handle);
         let map = node.mmap(node.map(handle.bo_handle())?, RING_BYTES)?;
