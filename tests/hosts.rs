@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use virgbm::guest::node::loopback::{Loopback, LoopbackOptions};
 use virgbm::guest::node::{
-    BlobCreate, ContextInit, Execbuffer, Handles, Node, NodeError, Param, ResourceCreate, ResourceInfo, Transfer,
+    BlobCreate, ContextInit, Dumb, Execbuffer, Handles, Node, NodeError, Param, ResourceCreate, ResourceInfo, Transfer,
 };
 use virgbm::guest::{BackendKind, Device, DeviceOptions, Error};
 use virgbm::host::resolver::OutOfMemory;
@@ -290,6 +290,9 @@ impl Node for Meddler {
     }
     fn resource_create_blob(&self, blob: &BlobCreate<'_>) -> Result<Handles, NodeError> {
         self.node.resource_create_blob(&BlobCreate { command: self.command(blob.command), ..*blob })
+    }
+    fn create_dumb(&self, width: u32, height: u32, bits_per_pixel: u32) -> Result<Dumb, NodeError> {
+        self.node.create_dumb(width, height, bits_per_pixel)
     }
     fn resource_info(&self, bo_handle: u32) -> Result<ResourceInfo, NodeError> {
         self.node.resource_info(bo_handle)

@@ -1,23 +1,37 @@
 //! [`Backend`]: one dialect of a host each, and the choice among them.
 
 mod alloc;
+mod classic;
+mod dumb;
 
 use super::error::Error;
 use super::handles::{Handle, HandleTable};
 use super::node::{Node, Param};
 use super::options::DeviceOptions;
 use super::verdict::{BackendKind, Verdict};
+use crate::layout::Region;
 use crate::wire::alloc as wire;
 use crate::{BufferRequest, Layout, Offer};
 use std::sync::Arc;
 
-/// A blob that a backend made.
+/// A buffer that a backend made.
 pub(super) struct Blob {
     pub handle: Handle,
     pub resource_id: u32,
     pub size_bytes: u64,
     pub mappable: bool,
     pub made_of: Option<wire::Backing>,
+    /// The host's copy of it; `None` where the CPU maps what the host uses.
+    pub copy: Option<Box<dyn HostCopy>>,
+}
+
+/// The host's copy of a buffer whose guest pages the CPU maps.
+pub(super) trait HostCopy: Send + Sync {
+    /// Brings a region as the host has it, and waits for it; nothing when only the CPU writes the buffer.
+    fn fetch(&self, region: Region) -> Result<(), Error>;
+
+    /// Sends a region; does not wait.
+    fn flush(&self, region: Region) -> Result<(), Error>;
 }
 
 /// One dialect of a host, on a node whose context speaks it.
@@ -34,9 +48,14 @@ pub(super) trait Backend: Send + Sync {
     /// The layout of a resource that another file made.
     fn describe(&self, resource_id: u32) -> Result<(Layout, Option<wire::Backing>), Error>;
 
+    /// A buffer that was imported, with a layout that holds.
+    fn adopt(&self, handle: Handle, resource_id: u32, size_bytes: u64, layout: &Layout) -> Blob;
+
     /// How often the host was waited for.
     fn round_trips(&self) -> u64;
 }
+
+type Opened = Result<Box<dyn Backend>, Error>;
 
 /// The best backend for a node, with what was thought of each.
 pub(super) fn select(
@@ -47,14 +66,14 @@ pub(super) fn select(
     let mut verdicts = Vec::new();
     let mut backend = None;
     for kind in BackendKind::ALL {
-        let reason = match (kind, &backend) {
-            (_, Some(_)) => Err("a better one serves this node".to_owned()),
-            (BackendKind::Alloc, None) => alloc_is_offered(&**node, options.capset_id),
-            (kind, None) => Err(format!("this version has no {} backend", kind.name())),
+        let reason = match &backend {
+            Some(_) => Err("a better one serves this node".to_owned()),
+            None if options.backend.is_some_and(|only| only != kind) => Err("another one was asked for".to_owned()),
+            None => offered(kind, &**node, options),
         };
         let chosen = reason.is_ok();
         if chosen {
-            backend = Some(Box::new(alloc::AllocBackend::open(node, handles, options)?));
+            backend = Some(open(kind, node, handles, options)?);
         }
         verdicts.push(Verdict { kind, chosen, reason: reason.unwrap_or_else(|reason| reason) });
     }
@@ -62,6 +81,22 @@ pub(super) fn select(
         Some(backend) => Ok((backend, verdicts)),
         None => Err(Error::NoBackend { verdicts }),
     }
+}
+
+/// Whether the node can carry a dialect, and the reason either way.
+fn offered(kind: BackendKind, node: &dyn Node, options: &DeviceOptions) -> Result<String, String> {
+    match kind {
+        BackendKind::Alloc => alloc_is_offered(node, options.capset_id),
+        BackendKind::Dumb => dumb::is_offered(node),
+        kind => Err(format!("this version has no {} backend", kind.name())),
+    }
+}
+
+fn open(kind: BackendKind, node: &Arc<dyn Node>, handles: &Arc<HandleTable>, options: &DeviceOptions) -> Opened {
+    Ok(match kind {
+        BackendKind::Dumb => Box::new(dumb::DumbBackend::open(node, handles)?),
+        _ => Box::new(alloc::AllocBackend::open(node, handles, options)?),
+    })
 }
 
 /// Whether the node can carry the allocation protocol, and the reason either way.

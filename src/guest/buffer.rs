@@ -2,7 +2,7 @@
 
 use super::backend::Blob;
 use super::error::Error;
-use super::mapping::{Access, Mapping};
+use super::mapping::{Access, Mapped, Mapping};
 use super::shared::Shared;
 use crate::Layout;
 use crate::layout::Region;
@@ -83,6 +83,9 @@ impl BufferObject {
             return Err(Error::Region { x, y, width, height, buffer_width, buffer_height });
         }
         let map = self.0.mmap()?;
+        if let Some(copy) = self.0.blob.copy.as_ref().filter(|_| access.contains(Access::READ)) {
+            copy.fetch(region)?;
+        }
         Ok(Mapping::new(map, self.0.layout, region, access, self.0.clone()))
     }
 }
@@ -101,6 +104,12 @@ impl Inner {
         let map = Arc::new(node.mmap(offset, self.blob.size_bytes)?);
         *mapped = Some(map.clone());
         Ok(map)
+    }
+}
+
+impl Mapped for Inner {
+    fn flush(&self, region: Region) -> Result<(), Error> {
+        self.blob.copy.as_ref().map_or(Ok(()), |copy| copy.flush(region))
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`Device`]: a node with the backend that serves it.
 
-use super::backend::{self, Blob};
+use super::backend;
 use super::buffer::BufferObject;
 use super::error::Error;
 use super::handles::{Handle, HandleTable};
@@ -40,12 +40,12 @@ const MAX_COUNT: usize = 1024;
 pub struct Device(Arc<Shared>);
 
 impl Device {
-    /// Opens a node with default options.
+    /// Opens a node with the options that the environment asks for.
     ///
     /// # Errors
-    /// As [`open_with`](Self::open_with).
+    /// As [`open_with`](Self::open_with) and [`DeviceOptions::from_environment`].
     pub fn open(node: impl Node + 'static) -> Result<Self, Error> {
-        Self::open_with(node, &DeviceOptions::default())
+        Self::open_with(node, &DeviceOptions::from_environment()?)
     }
 
     /// Opens a node: chooses the best backend that its host offers. When this process has a device on the same open file already,
@@ -174,8 +174,8 @@ impl Device {
         if layout.size_bytes > size_bytes {
             return Err(Error::TooSmall { found: size_bytes, needed: layout.size_bytes });
         }
-        // Whether the host lets it be mapped is known only when that is tried.
-        let blob = Blob { handle, resource_id, size_bytes, mappable: true, made_of };
+        let mut blob = self.0.backend.adopt(handle, resource_id, size_bytes, &layout);
+        blob.made_of = made_of;
         Ok(BufferObject::new(self.0.clone(), blob, layout))
     }
 }

@@ -1,7 +1,7 @@
 //! [`enum@Error`]: why the guest library could not do what was asked.
 
 use super::node::NodeError;
-use super::verdict::Verdict;
+use super::verdict::{BackendKind, Verdict};
 use crate::wire::alloc::{Opcode, Status};
 use crate::{Layout, LayoutError, OfferError, RequestError, Unsupported};
 use thiserror::Error;
@@ -16,6 +16,8 @@ pub enum Error {
     Unsupported(#[from] Unsupported),
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    #[error("VIRGBM_BACKEND={name}: there are {}", BackendKind::ALL.map(BackendKind::name).join(", "))]
+    UnknownBackend { name: String },
     #[error("no backend serves this node: {}", verdicts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     NoBackend { verdicts: Vec<Verdict> },
     #[error("the host's capset {capset_id}: {source}")]
@@ -32,6 +34,10 @@ pub enum Error {
     HostLayout { source: LayoutError },
     #[error("the host made another layout than the one agreed on: {reported:?} instead of {agreed:?}")]
     OtherLayout { agreed: Box<Layout>, reported: Box<Layout> },
+    #[error("the kernel made rows of {reported} bytes where {agreed} were agreed on")]
+    OtherStride { agreed: u32, reported: u32 },
+    #[error("{size_bytes} bytes are more than a resource of this host can hold")]
+    BeyondHost { size_bytes: u64 },
     #[error("resource {resource_id} is plain memory: it has no layout, so it needs one with the import")]
     NoLayout { resource_id: u32 },
     #[error("a buffer of {found} bytes can't hold a layout of {needed}")]

@@ -4,7 +4,6 @@ use super::error::Error;
 use crate::Layout;
 use crate::layout::{PlaneRegion, Region};
 use crate::sys::mmap::Mmap;
-use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,25 +20,25 @@ bitflags::bitflags! {
 
 /// A view of a region. The host and other processes see the same bytes, so they are copied in and out, never borrowed.
 ///
-/// It keeps the buffer and the device alive.
+/// It keeps the buffer and the device alive. Where the host has a copy of the buffer, what was written is sent when it is dropped.
 pub struct Mapping {
     map: Arc<Mmap>,
     layout: Layout,
     region: Region,
     access: Access,
     /// The buffer, which must not be freed under it.
-    _buffer: Arc<dyn Any + Send + Sync>,
+    buffer: Arc<dyn Mapped>,
+}
+
+/// A buffer that is mapped.
+pub(super) trait Mapped: Send + Sync {
+    /// Sends what the CPU has written in a region to the host, where that has a copy.
+    fn flush(&self, region: Region) -> Result<(), Error>;
 }
 
 impl Mapping {
-    pub(super) fn new(
-        map: Arc<Mmap>,
-        layout: Layout,
-        region: Region,
-        access: Access,
-        buffer: Arc<dyn Any + Send + Sync>,
-    ) -> Self {
-        Self { map, layout, region, access, _buffer: buffer }
+    pub(super) fn new(map: Arc<Mmap>, layout: Layout, region: Region, access: Access, buffer: Arc<dyn Mapped>) -> Self {
+        Self { map, layout, region, access, buffer }
     }
 
     /// The buffer's layout: strides and offsets of the mapping are the same.
@@ -95,6 +94,24 @@ impl Mapping {
             return Err(outside);
         };
         Ok(rows.offset_bytes + row * rows.stride_bytes)
+    }
+}
+
+impl Mapping {
+    /// Sends what was written to the host, where that has a copy, and goes on; does not wait for it.
+    ///
+    /// # Errors
+    /// [`Error::Node`] with the kernel's errno.
+    pub fn flush(&self) -> Result<(), Error> {
+        if self.access.contains(Access::WRITE) { self.buffer.flush(self.region) } else { Ok(()) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if let Err(error) = self.flush() {
+            log::warn!("what was written to a buffer does not reach the host: {error}");
+        }
     }
 }
 

@@ -27,6 +27,7 @@ pub enum Ioctl {
     Execbuffer,
     ResourceCreate,
     ResourceCreateBlob,
+    CreateDumb,
     ResourceInfo,
     Map,
     Mmap,
@@ -40,13 +41,14 @@ pub enum Ioctl {
 
 impl Ioctl {
     /// All of them, in the order of the enum.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::GetParam,
         Self::GetCaps,
         Self::ContextInit,
         Self::Execbuffer,
         Self::ResourceCreate,
         Self::ResourceCreateBlob,
+        Self::CreateDumb,
         Self::ResourceInfo,
         Self::Map,
         Self::Mmap,
@@ -67,6 +69,7 @@ impl Ioctl {
             Self::Execbuffer => "EXECBUFFER",
             Self::ResourceCreate => "RESOURCE_CREATE",
             Self::ResourceCreateBlob => "RESOURCE_CREATE_BLOB",
+            Self::CreateDumb => "MODE_CREATE_DUMB",
             Self::ResourceInfo => "RESOURCE_INFO",
             Self::Map => "MAP",
             Self::Mmap => "mmap",
@@ -214,6 +217,17 @@ pub struct BlobCreate<'a> {
     pub command: &'a [u8],
 }
 
+/// MODE_CREATE_DUMB: a buffer that the screen can show, as the kernel made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dumb {
+    /// The kernel's handle.
+    pub bo_handle: u32,
+    /// From row to row.
+    pub stride_bytes: u32,
+    /// In bytes.
+    pub size: u64,
+}
+
 /// The kernel's handle for a buffer in this open file, and its number in the device protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -272,6 +286,9 @@ pub trait Node: Send + Sync {
     /// RESOURCE_CREATE_BLOB; returns before the host has answered, and its refusal is lost.
     fn resource_create_blob(&self, blob: &BlobCreate<'_>) -> Result<Handles, NodeError>;
 
+    /// MODE_CREATE_DUMB; EACCES on a render node.
+    fn create_dumb(&self, width: u32, height: u32, bits_per_pixel: u32) -> Result<Dumb, NodeError>;
+
     /// RESOURCE_INFO.
     fn resource_info(&self, bo_handle: u32) -> Result<ResourceInfo, NodeError>;
 
@@ -322,6 +339,7 @@ forward! {
     Execbuffer: execbuffer(submission: &Execbuffer<'_>) -> Option<OwnedFd>;
     ResourceCreate: resource_create(resource: &ResourceCreate) -> Handles;
     ResourceCreateBlob: resource_create_blob(blob: &BlobCreate<'_>) -> Handles;
+    CreateDumb: create_dumb(width: u32, height: u32, bits_per_pixel: u32) -> Dumb;
     ResourceInfo: resource_info(bo_handle: u32) -> ResourceInfo;
     Map: map(bo_handle: u32) -> u64;
     Mmap: mmap(offset: u64, length: u64) -> Mmap;

@@ -8,7 +8,7 @@ mod replies;
 
 use super::{Backend, Blob};
 use crate::guest::error::Error;
-use crate::guest::handles::HandleTable;
+use crate::guest::handles::{Handle, HandleTable};
 use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, ContextInit, Execbuffer, Handles, Node, Param};
 use crate::guest::options::DeviceOptions;
 use crate::wire::alloc::{self as wire, Capabilities, Opcode, Stream};
@@ -167,7 +167,7 @@ impl AllocBackend {
         let Handles { bo_handle, resource_id } = self.node.resource_create_blob(blob)?;
         let handle = self.handles.adopt(bo_handle);
         let mappable = blob.flags.contains(BlobFlags::MAPPABLE);
-        Ok(Blob { handle, resource_id, size_bytes: blob.size, mappable, made_of: None })
+        Ok(Blob { handle, resource_id, size_bytes: blob.size, mappable, made_of: None, copy: None })
     }
 
     /// After a blob that the kernel refused: frees what the host allocated for it and the following, and waits until the host has
@@ -243,6 +243,11 @@ impl Backend for AllocBackend {
             return Err(Error::NoLayout { resource_id });
         }
         Ok((answer.layout()?, answer.made_of()))
+    }
+
+    fn adopt(&self, handle: Handle, resource_id: u32, size_bytes: u64, _: &Layout) -> Blob {
+        // Whether the host lets it be mapped is known only when that is tried.
+        Blob { handle, resource_id, size_bytes, mappable: true, made_of: None, copy: None }
     }
 
     fn round_trips(&self) -> u64 {

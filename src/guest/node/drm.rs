@@ -1,12 +1,12 @@
 //! [`DrmNode`]: a device node of the Linux driver.
 
 use super::{
-    BlobCreate, ContextInit, Execbuffer, Handles, Ioctl, Node, NodeError, Param, ResourceCreate, ResourceInfo, Transfer,
+    BlobCreate, ContextInit, Dumb, Execbuffer, Handles, Ioctl, Node, NodeError, Param, ResourceCreate, ResourceInfo, Transfer,
 };
 use crate::sys::mmap::Mmap;
 use crate::sys::virtgpu;
 use drm::Device as _;
-use drm::buffer::Handle;
+use drm::buffer::{Buffer, Handle};
 use drm::control::Device as _;
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -174,6 +174,14 @@ impl Node for DrmNode {
         };
         virtgpu::resource_create_blob(self.as_fd(), &mut argument, blob.command).map_err(failed(Ioctl::ResourceCreateBlob))?;
         Ok(Handles { bo_handle: argument.bo_handle, resource_id: argument.res_handle })
+    }
+
+    fn create_dumb(&self, width: u32, height: u32, bits_per_pixel: u32) -> Result<Dumb, NodeError> {
+        // The format is a name for the crate only: the kernel is told the bits.
+        let format = drm::buffer::DrmFourcc::Xrgb8888;
+        let dumb = self.create_dumb_buffer((width, height), format, bits_per_pixel).map_err(failed(Ioctl::CreateDumb))?;
+        let size = u64::from(dumb.pitch()) * u64::from(height);
+        Ok(Dumb { bo_handle: dumb.handle().into(), stride_bytes: dumb.pitch(), size })
     }
 
     fn resource_info(&self, bo_handle: u32) -> Result<ResourceInfo, NodeError> {

@@ -10,8 +10,9 @@ mod memory;
 mod queue;
 mod window;
 
-use super::{BlobCreate, BlobFlags, BlobMem, ContextInit, Execbuffer, Handles, Ioctl, Node, NodeError, Param};
+use super::{BlobCreate, BlobFlags, BlobMem, ContextInit, Dumb, Execbuffer, Handles, Ioctl, Node, NodeError, Param};
 use super::{ResourceCreate, ResourceInfo, Transfer};
+use crate::Format;
 use crate::host::{Device, DeviceConfig, DeviceError, MemoryResolver, Resolver};
 use crate::sys::mmap::Mmap;
 use crate::sys::poll;
@@ -44,6 +45,8 @@ pub struct LoopbackOptions {
     pub window_bytes: u64,
     /// The host's resolvers, the preferred one first.
     pub resolvers: Vec<Box<dyn Resolver>>,
+    /// Whether the file is a primary node, which can make dumb buffers, or a render node.
+    pub primary: bool,
     /// Whether a thread executes the commands, and how late. `None`: the caller executes them, which is faster and hides races.
     pub thread: Option<Duration>,
 }
@@ -55,6 +58,7 @@ impl Default for LoopbackOptions {
             config: DeviceConfig::default(),
             window_bytes: 64 << 30,
             resolvers: vec![Box::new(MemoryResolver::new())],
+            primary: false,
             thread: None,
         }
     }
@@ -79,6 +83,7 @@ struct Table {
 pub struct Loopback {
     driver: Arc<Driver>,
     ctx_id: u32,
+    primary: bool,
     context: Mutex<ContextState>,
     table: Mutex<Table>,
 }
@@ -111,12 +116,12 @@ impl Loopback {
             None => Queue::inline(device),
             Some(delay) => Queue::threaded(device, delay),
         };
-        Ok(Self::open(Arc::new(Driver::new(queue, ram, window))))
+        Ok(Self::open(Arc::new(Driver::new(queue, ram, window)), options.primary))
     }
 
     /// Another open file of the same device, as another process would have it.
     pub fn open_again(&self) -> Self {
-        Self::open(self.driver.clone())
+        Self::open(self.driver.clone(), self.primary)
     }
 
     /// The host module behind it.
@@ -124,13 +129,16 @@ impl Loopback {
         self.driver.queue.device()
     }
 
-    fn open(driver: Arc<Driver>) -> Self {
+    fn open(driver: Arc<Driver>, primary: bool) -> Self {
         let ctx_id = driver.take_context_id();
-        Self { driver, ctx_id, context: Mutex::default(), table: Mutex::default() }
+        Self { driver, ctx_id, primary, context: Mutex::default(), table: Mutex::default() }
     }
 
     /// Makes the context of a file that never chose one.
     fn ensure_context(&self) {
+        if !self.driver.has(feature::VIRGL) {
+            return;
+        }
         let mut context = lock(&self.context);
         if !context.created {
             self.create_context(0, "loopback");
@@ -199,7 +207,43 @@ impl Loopback {
         Ok(self.driver.guest_gem(resource_id, blob.mem as u32, pages, size))
     }
 
+    /// RESOURCE_CREATE_2D with its pages.
+    fn resource_2d(&self, format: u32, width: u32, height: u32, bytes: u64) -> Result<Arc<Gem>, Errno> {
+        let size = bytes.max(1).checked_next_multiple_of(PAGE_BYTES).ok_or(Errno::NOMEM)?;
+        let resource_id = self.driver.next_resource_id();
+        let body = wire::ResourceCreate2d {
+            resource_id: resource_id.into(),
+            format: format.into(),
+            width: width.into(),
+            height: height.into(),
+        };
+        let pages = self.driver.ram.allocate(size).map_err(|_| Errno::NOMEM)?;
+        let entry = mem_entry(&pages, size)?;
+        self.driver.send(command(Command::ResourceCreate2d, 0, body, &[]));
+        let backing = wire::AttachBacking { resource_id: resource_id.into(), nr_entries: 1.into() };
+        self.driver.send(command(Command::ResourceAttachBacking, 0, backing, entry.as_bytes()));
+        Ok(self.driver.guest_gem(resource_id, 0, pages, size))
+    }
+
+    /// What TRANSFER_TO_HOST does on a device without contexts.
+    fn transfer_2d(&self, transfer: &Transfer) -> Result<(), Errno> {
+        let gem = self.gem(transfer.bo_handle)?;
+        let (x, y, width, height) = (transfer.x.into(), transfer.y.into(), transfer.width.into(), transfer.height.into());
+        let body = wire::TransferToHost2d {
+            rect: wire::Rect { x, y, width, height },
+            offset: u64::from(transfer.offset).into(),
+            resource_id: gem.resource_id.into(),
+            ..wire::TransferToHost2d::default()
+        };
+        gem.add_fence(self.driver.send_fenced(command(Command::TransferToHost2d, 0, body, &[]), None));
+        Ok(())
+    }
+
     fn transfer(&self, number: Command, ioctl: Ioctl, transfer: &Transfer) -> Result<(), NodeError> {
+        if !self.driver.has(feature::VIRGL) {
+            let done = if number == Command::TransferToHost3d { self.transfer_2d(transfer) } else { Err(Errno::NOSYS) };
+            return done.map_err(errno(ioctl));
+        }
         self.ensure_context();
         let gem = self.gem(transfer.bo_handle).map_err(errno(ioctl))?;
         let area = wire::Box3d {
@@ -291,6 +335,13 @@ impl Node for Loopback {
 
     fn resource_create(&self, resource: &ResourceCreate) -> Result<Handles, NodeError> {
         let fail = errno(Ioctl::ResourceCreate);
+        if !self.driver.has(feature::VIRGL) {
+            let flat = resource.target == wire::TARGET_TEXTURE_2D;
+            let gem = flat.then(|| self.resource_2d(resource.format, resource.width, resource.height, resource.size.into()));
+            let gem = gem.ok_or(Errno::INVAL).flatten().map_err(fail)?;
+            let resource_id = gem.resource_id;
+            return Ok(Handles { bo_handle: self.handle_for(gem), resource_id });
+        }
         self.ensure_context();
         let size = u64::from(resource.size).max(1).next_multiple_of(PAGE_BYTES);
         let resource_id = self.driver.next_resource_id();
@@ -338,6 +389,22 @@ impl Node for Loopback {
         let gem = self.blob(blob, size).map_err(fail)?;
         let resource_id = gem.resource_id;
         Ok(Handles { bo_handle: self.handle_for(gem), resource_id })
+    }
+
+    fn create_dumb(&self, width: u32, height: u32, bits_per_pixel: u32) -> Result<Dumb, NodeError> {
+        let fail = errno(Ioctl::CreateDumb);
+        if !self.primary {
+            return Err(fail(Errno::ACCESS));
+        }
+        let stride = u64::from(width) * u64::from(bits_per_pixel.div_ceil(8));
+        let size = stride * u64::from(height);
+        let (Ok(stride_bytes), 1.., 32) = (u32::try_from(stride), size, bits_per_pixel) else {
+            return Err(fail(Errno::INVAL));
+        };
+        let format = Format::XRGB8888.virtio_2d().unwrap_or(0);
+        let gem = self.resource_2d(format, width, height, size).map_err(fail)?;
+        let size = gem.size;
+        Ok(Dumb { bo_handle: self.handle_for(gem), stride_bytes, size })
     }
 
     fn resource_info(&self, bo_handle: u32) -> Result<ResourceInfo, NodeError> {

@@ -1,0 +1,156 @@
+//! What must hold on every host: one suite over devices, and what each can and cannot as a line of a table.
+
+use std::fmt::Write as _;
+use std::os::fd::AsFd;
+use virgbm::guest::{Access, BufferObject, Device, Error};
+use virgbm::layout::Region;
+use virgbm::{BufferRequest, Format, Layout, Modifier, Usage};
+
+const SIZES: [(u32, u32); 4] = [(1, 1), (64, 64), (129, 67), (641, 479)];
+
+/// What came of one format on one host.
+struct Outcome {
+    format: Format,
+    /// The modifiers that it has, or why there is none of it.
+    made: Result<Vec<Modifier>, String>,
+}
+
+/// What a byte of a buffer holds: `seed` tells one filling from another.
+fn byte(seed: u8, plane: usize, row: u64, at: u64) -> u8 {
+    (at * 7 + row * 13 + plane as u64 * 101) as u8 ^ seed
+}
+
+/// Fills a region through a mapping of its own.
+fn fill(buffer: &BufferObject, region: Region, seed: u8) {
+    let mapping = buffer.map(region, Access::WRITE).unwrap();
+    for plane in 0..buffer.layout().format.planes().len() {
+        let bytes = mapping.plane(plane).unwrap();
+        let (first_row, first_byte) = start(buffer.layout(), plane, region);
+        for row in 0..bytes.rows {
+            let line: Vec<u8> = (0..bytes.row_bytes).map(|at| byte(seed, plane, first_row + row, first_byte + at)).collect();
+            mapping.write_row(plane, row, &line).unwrap();
+        }
+    }
+    mapping.flush().unwrap();
+}
+
+/// Where a region starts in a plane: its row, and the byte in it.
+fn start(layout: &Layout, plane: usize, region: Region) -> (u64, u64) {
+    let inside = layout.plane_region(plane, region).unwrap().offset_bytes - layout.planes[plane].offset_bytes;
+    let stride = u64::from(layout.planes[plane].stride_bytes);
+    (inside / stride, inside % stride)
+}
+
+/// Checks that the buffer holds `seed`, and in `patch` another.
+fn check(buffer: &BufferObject, seed: u8, patch: Option<(Region, u8)>) {
+    let layout = buffer.layout();
+    let mapping = buffer.map(layout.whole(), Access::READ).unwrap();
+    for plane in 0..layout.format.planes().len() {
+        let bytes = mapping.plane(plane).unwrap();
+        let patched =
+            patch.map(|(region, seed)| (layout.plane_region(plane, region).unwrap(), start(layout, plane, region), seed));
+        for row in 0..bytes.rows {
+            let mut line = vec![0; bytes.row_bytes as usize];
+            mapping.read_row(plane, row, &mut line).unwrap();
+            for (at, found) in (0..).zip(&line) {
+                let inside = patched.filter(|(region, (first_row, first_byte), _)| {
+                    (*first_row..first_row + region.rows).contains(&row)
+                        && (*first_byte..first_byte + region.row_bytes).contains(&at)
+                });
+                let expected = byte(inside.map_or(seed, |(_, _, seed)| seed), plane, row, at);
+                assert_eq!(
+                    *found, expected,
+                    "{} {}x{}: plane {plane} row {row} byte {at}",
+                    layout.format, layout.width, layout.height
+                );
+            }
+        }
+    }
+}
+
+/// A buffer's life: filled, a rectangle of it written over, read back, seen by another device, destroyed.
+fn live(device: &Device, other: &Device, request: &BufferRequest) -> Result<Modifier, Error> {
+    let buffer = device.create(request)?;
+    let layout = *buffer.layout();
+    layout.check().unwrap();
+    assert_eq!(device.layout(request).unwrap(), layout, "what is promised is made");
+    assert!(layout.size_bytes <= buffer.size_bytes());
+    fill(&buffer, layout.whole(), 0);
+    check(&buffer, 0, None);
+    let (width, height) = (layout.width, layout.height);
+    let patch = Region { x: width / 3, y: height / 3, width: width / 3 + 1, height: height / 3 + 1 };
+    fill(&buffer, patch, 0x55);
+    check(&buffer, 0, Some((patch, 0x55)));
+    let imported = other.import_with_layout(buffer.export().unwrap().as_fd(), &layout).unwrap();
+    drop(buffer);
+    check(&imported, 0, Some((patch, 0x55)));
+    Ok(layout.modifier)
+}
+
+/// Runs the suite on a device and another file of the same host, and gives a line for each thing that the host refuses.
+///
+/// With `drawn` the buffers are also such that the host draws into, so that what was written is read back from the host.
+pub fn run(host: &str, device: &Device, other: &Device, drawn: bool) -> String {
+    let cpu = Usage::CPU_READ_OFTEN | Usage::CPU_WRITE_OFTEN;
+    let mut usages = vec![cpu];
+    if drawn {
+        usages.push(cpu | Usage::RENDER);
+    }
+    let formats = Format::all().iter().copied().filter(|format| !format.planes().is_empty());
+    let outcomes: Vec<_> = formats
+        .map(|format| {
+            let requests = usages.iter().flat_map(|usage| SIZES.map(|size| BufferRequest::new(format, size.0, size.1, *usage)));
+            let wanted = requests.filter(|request| request.usage == cpu || device.supports(format, request.usage).is_ok());
+            let made: Result<Vec<_>, _> =
+                wanted.map(|request| live(device, other, &request).map_err(|error| error.to_string())).collect();
+            Outcome { format, made }
+        })
+        .collect();
+    threads(device);
+    describe(host, device, &outcomes)
+}
+
+/// Four threads at once, each with buffers of its own.
+fn threads(device: &Device) {
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            scope.spawn(move || {
+                for round in 0..10 {
+                    let usage = Usage::CPU_READ_OFTEN | Usage::CPU_WRITE_OFTEN;
+                    let buffer = device.create(&BufferRequest::new(Format::XRGB8888, 40 + thread, 30 + round, usage)).unwrap();
+                    fill(&buffer, buffer.layout().whole(), thread as u8);
+                    check(&buffer, thread as u8, None);
+                }
+            });
+        }
+    });
+}
+
+fn describe(host: &str, device: &Device, outcomes: &[Outcome]) -> String {
+    let made: Vec<_> = outcomes.iter().filter(|outcome| outcome.made.is_ok()).collect();
+    let planar = made.iter().filter(|outcome| outcome.format.planes().len() > 1).count();
+    let mut modifiers: Vec<_> = made.iter().flat_map(|outcome| outcome.made.as_ref().unwrap()).map(ToString::to_string).collect();
+    modifiers.sort();
+    modifiers.dedup();
+    let backend = device.verdicts().iter().find(|verdict| verdict.chosen).unwrap();
+    let mut line = format!(
+        "{host}: {} of {} formats ({planar} of several planes), modifiers {}, {backend}",
+        made.len(),
+        outcomes.len(),
+        modifiers.join(" ")
+    );
+    let mut reasons: Vec<(String, Vec<Format>)> = Vec::new();
+    for outcome in outcomes {
+        let Err(reason) = &outcome.made else { continue };
+        let reason = reason.replace(&outcome.format.to_string(), "a format");
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, formats)) => formats.push(outcome.format),
+            None => reasons.push((reason, vec![outcome.format])),
+        }
+    }
+    for (reason, formats) in reasons {
+        let formats: Vec<_> = formats.iter().map(ToString::to_string).collect();
+        write!(line, "\n    not {}: {reason}", formats.join(" ")).unwrap();
+    }
+    line
+}
