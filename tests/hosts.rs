@@ -235,9 +235,20 @@ fn a_device_that_lacks_a_feature_is_refused_with_the_feature_as_the_reason() {
         let mut options = LoopbackOptions::default();
         options.config.features.remove(missing);
         let node = Loopback::with_options(options).unwrap();
-        let error = Device::open(node).err().unwrap();
+        let only = DeviceOptions { backend: Some(BackendKind::Alloc), ..DeviceOptions::default() };
+        let error = Device::open_with(node, &only).err().unwrap();
         assert!(error.to_string().contains(name), "{error}");
     }
+}
+
+#[test]
+fn a_backend_that_is_offered_and_fails_gives_way_to_the_next_one() {
+    let meddling = Arc::new(Meddling { capset: Some((0, 1)), ..Meddling::default() });
+    let node = Loopback::with_options(LoopbackOptions { primary: true, ..LoopbackOptions::default() }).unwrap();
+    let device = Device::open(Meddler { node, meddling }).unwrap();
+    let verdicts = device.verdicts();
+    assert!(verdicts[0].reason.contains("it is offered, and fails"), "{verdicts:?}");
+    assert!(verdicts.iter().any(|verdict| verdict.chosen && verdict.kind == BackendKind::Dumb), "{verdicts:?}");
 }
 
 /// What a [`Meddler`] does to what goes through it.

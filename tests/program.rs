@@ -92,3 +92,12 @@ fn help_teaches_with_examples() {
     assert!(text.contains("virgbm alloc --format NV12 --size 1279x719"), "{text}");
     assert!(text.contains("RUST_LOG"), "{text}");
 }
+
+#[test]
+fn the_environment_names_the_only_backend() {
+    let info = |name: &str| Command::new(env!("CARGO_BIN_EXE_virgbm")).arg("info").env("VIRGBM_BACKEND", name).output().unwrap();
+    let nonsense = info("nonsense");
+    assert!(String::from_utf8_lossy(&nonsense.stderr).contains("there are alloc, cross-domain, virgl, dumb"));
+    let told = String::from_utf8(info("dumb").stdout).unwrap();
+    assert!(told.contains("another one was asked for") && told.contains("the node makes no dumb buffers"), "{told}");
+}

@@ -1,8 +1,11 @@
 //! [`Backend`]: one dialect of a host each, and the choice among them.
 
 mod alloc;
+mod answers;
 mod classic;
+mod cross_domain;
 mod dumb;
+mod virgl;
 
 use super::error::Error;
 use super::handles::{Handle, HandleTable};
@@ -64,43 +67,57 @@ pub(super) fn select(
     options: &DeviceOptions,
 ) -> Result<(Box<dyn Backend>, Vec<Verdict>), Error> {
     let mut verdicts = Vec::new();
-    let mut backend = None;
+    let (mut backend, mut failure) = (None, None);
     for kind in BackendKind::ALL {
         let reason = match &backend {
             Some(_) => Err("a better one serves this node".to_owned()),
             None if options.backend.is_some_and(|only| only != kind) => Err("another one was asked for".to_owned()),
             None => offered(kind, &**node, options),
         };
-        let chosen = reason.is_ok();
-        if chosen {
-            backend = Some(open(kind, node, handles, options)?);
-        }
-        verdicts.push(Verdict { kind, chosen, reason: reason.unwrap_or_else(|reason| reason) });
+        let opened = reason.as_ref().ok().map(|_| open(kind, node, handles, options));
+        let (chosen, reason) = match (opened, reason) {
+            (Some(Ok(opened)), Ok(reason)) => {
+                backend = Some(opened);
+                (true, reason)
+            }
+            // What a host offers and does not do, another dialect may.
+            (Some(Err(error)), _) => {
+                let reason = format!("it is offered, and fails: {error}");
+                failure = failure.or(Some(error));
+                (false, reason)
+            }
+            (_, Ok(reason) | Err(reason)) => (false, reason),
+        };
+        verdicts.push(Verdict { kind, chosen, reason });
     }
-    match backend {
-        Some(backend) => Ok((backend, verdicts)),
-        None => Err(Error::NoBackend { verdicts }),
+    match (backend, failure) {
+        (Some(backend), _) => Ok((backend, verdicts)),
+        (None, Some(failure)) => Err(failure),
+        (None, None) => Err(Error::NoBackend { verdicts }),
     }
 }
 
 /// Whether the node can carry a dialect, and the reason either way.
 fn offered(kind: BackendKind, node: &dyn Node, options: &DeviceOptions) -> Result<String, String> {
     match kind {
-        BackendKind::Alloc => alloc_is_offered(node, options.capset_id),
+        BackendKind::Alloc => capset_is_offered(node, options.capset_id),
+        BackendKind::CrossDomain => capset_is_offered(node, cross_domain::CAPSET_ID),
+        BackendKind::Virgl => virgl::is_offered(node),
         BackendKind::Dumb => dumb::is_offered(node),
-        kind => Err(format!("this version has no {} backend", kind.name())),
     }
 }
 
 fn open(kind: BackendKind, node: &Arc<dyn Node>, handles: &Arc<HandleTable>, options: &DeviceOptions) -> Opened {
     Ok(match kind {
+        BackendKind::Alloc => Box::new(alloc::AllocBackend::open(node, handles, options)?),
+        BackendKind::CrossDomain => Box::new(cross_domain::CrossDomainBackend::open(node, handles, options)?),
+        BackendKind::Virgl => Box::new(virgl::VirglBackend::open(node, handles, options)?),
         BackendKind::Dumb => Box::new(dumb::DumbBackend::open(node, handles)?),
-        _ => Box::new(alloc::AllocBackend::open(node, handles, options)?),
     })
 }
 
-/// Whether the node can carry the allocation protocol, and the reason either way.
-fn alloc_is_offered(node: &dyn Node, capset_id: u32) -> Result<String, String> {
+/// Whether the node can carry a protocol that makes blobs, and the reason either way.
+fn capset_is_offered(node: &dyn Node, capset_id: u32) -> Result<String, String> {
     for (param, why) in [
         (Param::Features3d, "the device has no contexts (feature VIRGL)"),
         (Param::ResourceBlob, "the device has no blobs (feature RESOURCE_BLOB)"),

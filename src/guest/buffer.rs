@@ -40,7 +40,7 @@ impl BufferObject {
         self.0.blob.handle.bo_handle()
     }
 
-    /// Its number in the device protocol, as the host lists it.
+    /// Its number in the device protocol, as the host lists it; 0 for a dumb buffer, whose number the kernel does not tell.
     pub fn resource_id(&self) -> u32 {
         self.0.blob.resource_id
     }

@@ -3,7 +3,7 @@
 use super::node::NodeError;
 use super::verdict::{BackendKind, Verdict};
 use crate::wire::alloc::{Opcode, Status};
-use crate::{Layout, LayoutError, OfferError, RequestError, Unsupported};
+use crate::{Format, Layout, LayoutError, OfferError, RequestError, Unsupported, Usage};
 use thiserror::Error;
 
 /// Why something could not be done: what was asked, and what would help where that is known.
@@ -30,6 +30,14 @@ pub enum Error {
     UnknownStatus { opcode: Opcode, status: u32 },
     #[error("the host has not answered {opcode:?}, or is late with what came before")]
     Silent { opcode: Opcode },
+    #[error(
+        "the cross-domain host gives no image requirements for {format} {width}x{height} with usage {usage}: it tells no reason"
+    )]
+    RefusedQuery { format: Format, width: u32, height: u32, usage: Usage },
+    #[error("the cross-domain host has not answered a query, or is late with the one before")]
+    SilentQuery,
+    #[error("the cross-domain host answers after no form of INIT")]
+    NoQueryRing,
     #[error("the host reports a layout that does not hold: {source}")]
     HostLayout { source: LayoutError },
     #[error("the host made another layout than the one agreed on: {reported:?} instead of {agreed:?}")]

@@ -1,5 +1,6 @@
 //! What must hold on every host: one suite over devices, and what each can and cannot as a line of a table.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::os::fd::AsFd;
 use virgbm::guest::{Access, BufferObject, Device, Error};
@@ -11,8 +12,10 @@ const SIZES: [(u32, u32); 4] = [(1, 1), (64, 64), (129, 67), (641, 479)];
 /// What came of one format on one host.
 struct Outcome {
     format: Format,
-    /// The modifiers that it has, or why there is none of it.
-    made: Result<Vec<Modifier>, String>,
+    /// The modifiers of what was made.
+    made: Vec<Modifier>,
+    /// The sizes that were refused, each with the reason.
+    refused: Vec<((u32, u32), String)>,
 }
 
 /// What a byte of a buffer holds: `seed` tells one filling from another.
@@ -97,15 +100,20 @@ pub fn run(host: &str, device: &Device, other: &Device, drawn: bool) -> String {
         usages.push(cpu | Usage::RENDER);
     }
     let formats = Format::all().iter().copied().filter(|format| !format.planes().is_empty());
-    let outcomes: Vec<_> = formats
-        .map(|format| {
-            let requests = usages.iter().flat_map(|usage| SIZES.map(|size| BufferRequest::new(format, size.0, size.1, *usage)));
-            let wanted = requests.filter(|request| request.usage == cpu || device.supports(format, request.usage).is_ok());
-            let made: Result<Vec<_>, _> =
-                wanted.map(|request| live(device, other, &request).map_err(|error| error.to_string())).collect();
-            Outcome { format, made }
-        })
-        .collect();
+    let mut outcomes = Vec::new();
+    for format in formats {
+        let mut outcome = Outcome { format, made: Vec::new(), refused: Vec::new() };
+        for (usage, (width, height)) in usages.iter().flat_map(|usage| SIZES.map(|size| (*usage, size))) {
+            if usage != cpu && device.supports(format, usage).is_err() {
+                continue;
+            }
+            match live(device, other, &BufferRequest::new(format, width, height, usage)) {
+                Ok(modifier) => outcome.made.push(modifier),
+                Err(error) => outcome.refused.push(((width, height), error.to_string())),
+            }
+        }
+        outcomes.push(outcome);
+    }
     threads(device);
     describe(host, device, &outcomes)
 }
@@ -127,30 +135,30 @@ fn threads(device: &Device) {
 }
 
 fn describe(host: &str, device: &Device, outcomes: &[Outcome]) -> String {
-    let made: Vec<_> = outcomes.iter().filter(|outcome| outcome.made.is_ok()).collect();
-    let planar = made.iter().filter(|outcome| outcome.format.planes().len() > 1).count();
-    let mut modifiers: Vec<_> = made.iter().flat_map(|outcome| outcome.made.as_ref().unwrap()).map(ToString::to_string).collect();
-    modifiers.sort();
-    modifiers.dedup();
+    let made = outcomes.iter().filter(|outcome| !outcome.made.is_empty());
+    let planar = made.clone().filter(|outcome| outcome.format.planes().len() > 1).count();
+    let modifiers: BTreeSet<_> = made.clone().flat_map(|outcome| &outcome.made).map(ToString::to_string).collect();
     let backend = device.verdicts().iter().find(|verdict| verdict.chosen).unwrap();
+    let (count, of) = (made.count(), outcomes.len());
+    let modifiers: Vec<_> = modifiers.into_iter().collect();
     let mut line = format!(
-        "{host}: {} of {} formats ({planar} of several planes), modifiers {}, {backend}",
-        made.len(),
-        outcomes.len(),
+        "{host}: {count} of {of} formats, {planar} of them of several planes; modifiers {}; {backend}",
         modifiers.join(" ")
     );
-    let mut reasons: Vec<(String, Vec<Format>)> = Vec::new();
+    // What is refused for the same reason, together.
+    let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for outcome in outcomes {
-        let Err(reason) = &outcome.made else { continue };
-        let reason = reason.replace(&outcome.format.to_string(), "a format");
-        match reasons.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, formats)) => formats.push(outcome.format),
-            None => reasons.push((reason, vec![outcome.format])),
+        for ((width, height), reason) in &outcome.refused {
+            let (format, size) = (outcome.format.to_string(), format!("{width}x{height}"));
+            let what = if outcome.made.is_empty() { format.clone() } else { format!("{format} {size}") };
+            let list = reasons.entry(reason.replace(&format, "a format").replace(&size, "a size")).or_default();
+            if !list.contains(&what) {
+                list.push(what);
+            }
         }
     }
-    for (reason, formats) in reasons {
-        let formats: Vec<_> = formats.iter().map(ToString::to_string).collect();
-        write!(line, "\n    not {}: {reason}", formats.join(" ")).unwrap();
+    for (reason, what) in reasons {
+        write!(line, "\n    not {}: {reason}", what.join(", ")).unwrap();
     }
     line
 }

@@ -3,9 +3,9 @@
 //! A linear buffer costs one RESOURCE_CREATE_BLOB, with the allocation in its `cmd`, and one look at the reply slot. A layout that
 //! only the host knows is asked for once, however many threads want it.
 
-mod layouts;
 mod replies;
 
+use super::answers::Answers;
 use super::{Backend, Blob};
 use crate::guest::error::Error;
 use crate::guest::handles::{Handle, HandleTable};
@@ -13,7 +13,6 @@ use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, ContextInit, Execbuffer
 use crate::guest::options::DeviceOptions;
 use crate::wire::alloc::{self as wire, Capabilities, Opcode, Stream};
 use crate::{BufferRequest, Layout, LayoutError, Offer, Usage};
-use layouts::LayoutCache;
 use replies::{Answer, ReplyRing, Slots};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +30,7 @@ pub(super) struct AllocBackend {
     handles: Arc<HandleTable>,
     offer: Offer,
     ring: ReplyRing,
-    layouts: LayoutCache,
+    layouts: Answers<Layout>,
     next_blob_id: AtomicU64,
     blob_alignment: u64,
     /// Whether the host gives resources a name for other virtio devices.
@@ -55,7 +54,7 @@ impl AllocBackend {
             handles: handles.clone(),
             offer,
             ring,
-            layouts: LayoutCache::default(),
+            layouts: Answers::default(),
             next_blob_id: AtomicU64::new(1),
         })
     }

@@ -105,9 +105,8 @@ impl DumbBackend {
             if dumb.stride_bytes != width * PIXEL_BYTES {
                 return Err(Error::OtherStride { agreed: width * PIXEL_BYTES, reported: dumb.stride_bytes });
             }
-            let resource_id = self.node.resource_info(handle.bo_handle())?.resource_id;
-            // The kernel sends a dumb buffer to the host when it is shown.
-            return Ok(blob(handle, resource_id, needed.max(dumb.size), None));
+            // The kernel sends a dumb buffer to the host when it is shown, and does not tell its number.
+            return Ok(blob(handle, 0, needed.max(dumb.size), None));
         }
         let size = u32::try_from(needed).map_err(|_| Error::BeyondHost { size_bytes: needed })?;
         let format = Self::number_of(layout.format);

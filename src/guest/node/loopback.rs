@@ -338,7 +338,7 @@ impl Node for Loopback {
         if !self.driver.has(feature::VIRGL) {
             let flat = resource.target == wire::TARGET_TEXTURE_2D;
             let gem = flat.then(|| self.resource_2d(resource.format, resource.width, resource.height, resource.size.into()));
-            let gem = gem.ok_or(Errno::INVAL).flatten().map_err(fail)?;
+            let gem = gem.unwrap_or(Err(Errno::INVAL)).map_err(fail)?;
             let resource_id = gem.resource_id;
             return Ok(Handles { bo_handle: self.handle_for(gem), resource_id });
         }

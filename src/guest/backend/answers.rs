@@ -1,7 +1,7 @@
-//! Layouts that the host was asked for: each question once, also when many threads ask it at the same time.
+//! What the host was asked about requests: each question once, also when many threads ask it at the same time.
 
+use crate::BufferRequest;
 use crate::guest::error::Error;
-use crate::{BufferRequest, Layout};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,18 +9,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 const CAPACITY: usize = 256;
 
 /// An answer; its lock is held by whoever asks.
-type Answer = Arc<Mutex<Option<Layout>>>;
+type Answer<T> = Arc<Mutex<Option<T>>>;
 
-#[derive(Default)]
-pub(super) struct LayoutCache(Mutex<HashMap<BufferRequest, Answer>>);
+pub(super) struct Answers<T>(Mutex<HashMap<BufferRequest, Answer<T>>>);
 
-impl LayoutCache {
+impl<T> Default for Answers<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Copy> Answers<T> {
     /// The answer to `request`, from `ask` the first time. An error is told and not kept.
-    pub fn get(
-        &self,
-        request: BufferRequest,
-        ask: impl FnOnce(&BufferRequest) -> Result<Layout, Error>,
-    ) -> Result<Layout, Error> {
+    pub fn get(&self, request: BufferRequest, ask: impl FnOnce(&BufferRequest) -> Result<T, Error>) -> Result<T, Error> {
         let answer = {
             let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if answers.len() >= CAPACITY && !answers.contains_key(&request) {
@@ -29,19 +30,19 @@ impl LayoutCache {
             answers.entry(request.clone()).or_default().clone()
         };
         let mut answer = answer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(layout) = *answer {
-            return Ok(layout);
+        if let Some(known) = *answer {
+            return Ok(known);
         }
-        let layout = ask(&request)?;
-        *answer = Some(layout);
-        Ok(layout)
+        let told = ask(&request)?;
+        *answer = Some(told);
+        Ok(told)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Alignment, Format, Usage};
+    use crate::{Alignment, Format, Layout, Usage};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn request(width: u32) -> BufferRequest {
@@ -50,7 +51,7 @@ mod tests {
 
     #[test]
     fn many_threads_ask_once() {
-        let (cache, asked) = (LayoutCache::default(), AtomicUsize::new(0));
+        let (cache, asked) = (Answers::<Layout>::default(), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
@@ -68,14 +69,14 @@ mod tests {
 
     #[test]
     fn an_error_is_asked_again() {
-        let cache = LayoutCache::default();
+        let cache = Answers::<Layout>::default();
         assert!(cache.get(request(1), |_| Err(Error::NotMappable)).is_err());
         assert!(cache.get(request(1), |request| Ok(Layout::linear(request, Alignment::PACKED)?)).is_ok());
     }
 
     #[test]
     fn the_cache_is_bounded() {
-        let cache = LayoutCache::default();
+        let cache = Answers::<Layout>::default();
         for width in 1..1000 {
             cache.get(request(width), |request| Ok(Layout::linear(request, Alignment::PACKED)?)).unwrap();
         }

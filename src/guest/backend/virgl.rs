@@ -1,0 +1,266 @@
+//! The backend for hosts with virglrenderer ([`wire::virgl`](crate::wire::virgl)).
+//!
+//! A buffer is a classic resource: the guest's pages and the host's texture, with transfers between them. YUV is held in a texture of
+//! bytes, as the layout says, since hosts without a GPU have no such textures. One-dimensional buffers of bytes are blobs where the
+//! host is seen to map them.
+
+use super::classic::{ClassicCopy, Texture};
+use super::{Backend, Blob};
+use crate::guest::error::Error;
+use crate::guest::handles::{Handle, HandleTable};
+use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, ContextInit, Handles, Node, Param, ResourceCreate};
+use crate::guest::options::DeviceOptions;
+use crate::usage::Dialect;
+use crate::wire::alloc::{self as wire, Capabilities};
+use crate::wire::virgl::{self as protocol, CapsV1, CapsV2, Command, CommandHeader, PipeResourceCreate};
+use crate::wire::virtio_gpu::{TARGET_BUFFER, TARGET_TEXTURE_2D};
+use crate::{
+    Alignment, BufferRequest, Extent, Format, FormatClass, FormatInfo, Layout, Modifier, Offer, Support, SupportTable, Usage,
+};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// `VIRGL_BIND_DEPTH_STENCIL`, which depth has in place of a colour target.
+const BIND_DEPTH_STENCIL: u32 = 1;
+
+/// The largest side where the host does not say.
+const USUAL_SIDE: u32 = 16_384;
+
+/// Strides of textures of bytes.
+const BYTES_STRIDE: u32 = 64;
+
+pub(super) struct VirglBackend {
+    node: Arc<dyn Node>,
+    handles: Arc<HandleTable>,
+    offer: Offer,
+    largest_side: u32,
+    /// Whether the host maps a blob of bytes, once that was tried.
+    maps_blobs: OnceLock<bool>,
+    next_blob_id: AtomicU64,
+    round_trips: AtomicU64,
+}
+
+/// Whether the node has such contexts, and the reason either way.
+pub(super) fn is_offered(node: &dyn Node) -> Result<String, String> {
+    if !matches!(node.get_param(Param::Features3d), Ok(value) if value != 0) {
+        return Err("the device has no contexts (feature VIRGL)".to_owned());
+    }
+    let capset_id = capset_of(node).ok_or("the host offers neither of capsets 1 and 2")?;
+    let mut capset = vec![0; size_of::<CapsV2>()];
+    node.get_caps(capset_id, 1, &mut capset).map_err(|error| error.to_string())?;
+    let (caps, _) = CapsV1::read_from_prefix(&capset).map_err(|_| "the capset is too short")?;
+    if caps.sampler.bitmask.iter().all(|dword| dword.get() == 0) {
+        return Err(format!("capset {capset_id} has no format that can be sampled"));
+    }
+    Ok(format!("the host offers capset {capset_id}"))
+}
+
+/// The better of the two capsets; kernels without CONTEXT_INIT tell of none, and have the first.
+fn capset_of(node: &dyn Node) -> Option<u32> {
+    match node.get_param(Param::SupportedCapsetIds) {
+        Ok(mask) if mask & 1 << protocol::CAPSET_ID_VIRGL2 != 0 => Some(protocol::CAPSET_ID_VIRGL2),
+        Ok(mask) if mask & 1 << protocol::CAPSET_ID_VIRGL != 0 => Some(protocol::CAPSET_ID_VIRGL),
+        Ok(_) => None,
+        Err(_) => Some(protocol::CAPSET_ID_VIRGL),
+    }
+}
+
+impl VirglBackend {
+    /// Reads the masks and makes the context.
+    pub fn open(node: &Arc<dyn Node>, handles: &Arc<HandleTable>, options: &DeviceOptions) -> Result<Self, Error> {
+        let capset_id = capset_of(&**node).unwrap_or(protocol::CAPSET_ID_VIRGL);
+        let mut capset = vec![0; size_of::<CapsV2>()];
+        node.get_caps(capset_id, 1, &mut capset)?;
+        // What the first capset does not reach stays zero.
+        let (caps, _) = CapsV2::read_from_prefix(&capset).unwrap_or_default();
+        if matches!(node.get_param(Param::ContextInit), Ok(1)) {
+            node.context_init(&ContextInit { capset_id, num_rings: 1, debug_name: &options.name })?;
+        }
+        let largest_side = match caps.max_texture_2d_size.get() {
+            0 => USUAL_SIDE,
+            side => side.min(1 << 16),
+        };
+        let entries = Format::all().iter().filter_map(|format| format.info()).flat_map(|info| support(info, &caps)).collect();
+        let largest = Extent { width: largest_side, height: largest_side, layers: 1 };
+        let offer = Offer {
+            capabilities: Capabilities::empty(),
+            table: SupportTable::new(entries, largest),
+            blob_alignment: rustix::param::page_size() as u32,
+            context_bytes: u64::MAX,
+            context_objects: u32::MAX,
+        };
+        Ok(Self {
+            node: node.clone(),
+            handles: handles.clone(),
+            offer,
+            largest_side,
+            maps_blobs: OnceLock::new(),
+            next_blob_id: AtomicU64::new(1),
+            round_trips: AtomicU64::new(0),
+        })
+    }
+
+    /// What the host's texture of a layout is, with its format's number.
+    fn texture(&self, layout: &Layout) -> Result<(Texture, u32), Error> {
+        if let Some((number, texel_bytes)) = layout.format.info().and_then(pixels) {
+            return Ok((Texture { width: layout.width, height: layout.height, texel_bytes }, number));
+        }
+        let stride = layout.planes.first().map_or(BYTES_STRIDE, |plane| plane.stride_bytes);
+        let rows = layout.size_bytes.div_ceil(stride.max(1).into());
+        let height = u32::try_from(rows).ok().filter(|rows| (*rows).max(stride) <= self.largest_side);
+        let height = height.ok_or(Error::BeyondHost { size_bytes: layout.size_bytes })?;
+        let number = Format::R8.info().and_then(|info| info.virgl).unwrap_or_default();
+        Ok((Texture { width: stride, height, texel_bytes: 1 }, number))
+    }
+
+    fn create_texture(&self, request: &BufferRequest, layout: &Layout) -> Result<Blob, Error> {
+        let (texture, format) = self.texture(layout)?;
+        let Texture { width, height, texel_bytes } = texture;
+        let bytes = u64::from(width) * u64::from(height) * u64::from(texel_bytes);
+        let bytes = bytes.max(layout.size_bytes).next_multiple_of(self.offer.blob_alignment.into());
+        let size = u32::try_from(bytes).map_err(|_| Error::BeyondHost { size_bytes: bytes })?;
+        let resource = ResourceCreate { target: TARGET_TEXTURE_2D, format, bind: bind(request), width, height, size };
+        let Handles { bo_handle, resource_id } = self.node.resource_create(&resource)?;
+        let handle = self.handles.adopt(bo_handle);
+        let copy = self.copy_of(bo_handle, layout, texture, request.usage.intersects(drawn()));
+        Ok(Blob { handle, resource_id, size_bytes: bytes, mappable: true, made_of: None, copy: Some(Box::new(copy)) })
+    }
+
+    fn copy_of(&self, bo_handle: u32, layout: &Layout, texture: Texture, host_writes: bool) -> ClassicCopy {
+        ClassicCopy { node: self.node.clone(), bo_handle, layout: *layout, texture, host_writes }
+    }
+
+    /// A blob of bytes, which the host makes as a buffer of the GPU.
+    fn create_buffer(&self, layout: &Layout) -> Result<Blob, Error> {
+        let size = layout.size_bytes;
+        let width = u32::try_from(size).map_err(|_| Error::BeyondHost { size_bytes: size })?;
+        let blob_id = self.next_blob_id.fetch_add(1, Ordering::Relaxed);
+        let body = PipeResourceCreate {
+            target: TARGET_BUFFER.into(),
+            format: Format::R8.info().and_then(|info| info.virgl).unwrap_or_default().into(),
+            bind: (Usage::TEXTURE.to_dialect(Dialect::Virgl) as u32).into(),
+            width: width.into(),
+            height: 1.into(),
+            depth: 1.into(),
+            array_size: 1.into(),
+            flags: (protocol::RESOURCE_FLAG_MAP_PERSISTENT | protocol::RESOURCE_FLAG_MAP_COHERENT).into(),
+            blob_id: (blob_id as u32).into(),
+            ..PipeResourceCreate::default()
+        };
+        let header = CommandHeader::new(Command::PipeResourceCreate, size_of::<PipeResourceCreate>());
+        let command = [header.as_bytes(), body.as_bytes()].concat();
+        let flags = BlobFlags::MAPPABLE | BlobFlags::SHAREABLE;
+        let blob = BlobCreate { mem: BlobMem::Host3d, flags, size, blob_id: blob_id & u64::from(u32::MAX), command: &command };
+        let Handles { bo_handle, resource_id } = self.node.resource_create_blob(&blob)?;
+        let handle = self.handles.adopt(bo_handle);
+        Ok(Blob { handle, resource_id, size_bytes: size, mappable: true, made_of: None, copy: None })
+    }
+
+    /// Whether the host maps blobs of bytes: one is made, mapped, written and read back.
+    fn maps_blobs(&self) -> bool {
+        *self.maps_blobs.get_or_init(|| {
+            self.round_trips.fetch_add(1, Ordering::Relaxed);
+            let tried = || -> Option<bool> {
+                let request = BufferRequest::new(Format::R8, self.offer.blob_alignment, 1, Usage::CPU);
+                let layout = Layout::linear(&request, Alignment::PACKED).ok()?;
+                let blob = self.create_buffer(&layout).ok()?;
+                let map = self.node.mmap(self.node.map(blob.handle.bo_handle()).ok()?, layout.size_bytes).ok()?;
+                map.write(0, b"virgbm")?;
+                let mut back = [0; 6];
+                map.read(0, &mut back)?;
+                Some(&back == b"virgbm")
+            };
+            let can = [Param::ResourceBlob, Param::HostVisible].map(|param| matches!(self.node.get_param(param), Ok(1)));
+            can == [true; 2] && tried().unwrap_or(false)
+        })
+    }
+}
+
+/// What the host itself draws, so that the CPU has to fetch it.
+fn drawn() -> Usage {
+    Usage::RENDER | Usage::VIDEO_DECODER | Usage::CAMERA_WRITE | Usage::FRONT_RENDERING
+}
+
+/// The host's number of a format that has one texel for each pixel, and the texel's bytes.
+fn pixels(info: &FormatInfo) -> Option<(u32, u32)> {
+    match info.planes {
+        [plane] if info.class != FormatClass::Yuv && plane.block_width == 1 => Some((info.virgl?, plane.block_bytes.into())),
+        _ => None,
+    }
+}
+
+fn bind(request: &BufferRequest) -> u32 {
+    let class = request.format.info().map(|info| info.class);
+    let mut usage = request.usage.difference(Usage::CPU);
+    let mut depth = 0;
+    if class == Some(FormatClass::Depth) {
+        depth = if usage.contains(Usage::RENDER) { BIND_DEPTH_STENCIL } else { 0 };
+        usage = usage.difference(Usage::RENDER);
+    }
+    let bind = usage.to_dialect(Dialect::Virgl) as u32 | depth;
+    // A resource without any use is refused.
+    if bind == 0 { Usage::TEXTURE.to_dialect(Dialect::Virgl) as u32 } else { bind }
+}
+
+/// A format as the host's masks have it: with a layout that nobody says, and linear for those who ask for that.
+fn support(info: &FormatInfo, caps: &CapsV2) -> Vec<Support> {
+    use Usage as U;
+    let others = U::CPU | U::CAMERA_WRITE | U::CAMERA_READ | U::VIDEO_DECODER | U::VIDEO_ENCODER;
+    let (usages, alignment) = match pixels(info) {
+        Some((number, _)) if caps.v1.sampler.contains(number) => {
+            let target = if info.class == FormatClass::Depth { caps.v1.depthstencil } else { caps.v1.render };
+            let mut usages = others | U::TEXTURE;
+            usages.set(U::RENDER | U::FRONT_RENDERING, target.contains(number));
+            // Hosts with the first capset show what the 2D commands know.
+            let shown = info.format.virtio_2d().is_some() && target.contains(number);
+            usages.set(U::SCANOUT, caps.scanout.contains(number) || shown);
+            usages.set(U::CURSOR, info.format == Format::ARGB8888);
+            usages.set(U::GPU_DATA | U::SENSOR_DATA, info.format == Format::R8);
+            (usages, Alignment { size_bytes: 1, ..Alignment::PACKED })
+        }
+        None if info.class == FormatClass::Yuv => {
+            let alignment = Alignment { stride_bytes: BYTES_STRIDE, offset_bytes: BYTES_STRIDE, ..Alignment::PACKED };
+            (others | U::TEXTURE, alignment)
+        }
+        _ => return Vec::new(),
+    };
+    let plane_count = info.planes.len() as u32;
+    let entry = |modifier| Support { format: info.format, modifier, usages, plane_count, alignment, guest_layout: true };
+    vec![entry(Modifier::INVALID), entry(Modifier::LINEAR)]
+}
+
+impl Backend for VirglBackend {
+    fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    fn resolve(&self, request: &BufferRequest) -> Result<Layout, Error> {
+        request.check()?;
+        let support = self.offer.table.choose(request)?;
+        Ok(Layout { modifier: support.modifier, ..Layout::linear(request, support.alignment)? })
+    }
+
+    fn create(&self, request: &BufferRequest, layout: &Layout, count: usize) -> Result<Vec<Blob>, Error> {
+        let bytes = layout.format == Format::R8 && layout.height == 1 && request.usage.contains(Usage::GPU_DATA);
+        let mut asked = request.clone();
+        asked.usage.set(Usage::LINEAR, layout.modifier == Modifier::LINEAR);
+        let bytes = bytes && self.maps_blobs();
+        (0..count).map(|_| if bytes { self.create_buffer(layout) } else { self.create_texture(&asked, layout) }).collect()
+    }
+
+    fn describe(&self, resource_id: u32) -> Result<(Layout, Option<wire::Backing>), Error> {
+        Err(Error::NoLayout { resource_id })
+    }
+
+    fn adopt(&self, handle: Handle, resource_id: u32, size_bytes: u64, layout: &Layout) -> Blob {
+        // Whoever made it may draw into it.
+        let texture = self.texture(layout).ok();
+        let copy = texture.map(|(texture, _)| Box::new(self.copy_of(handle.bo_handle(), layout, texture, true)) as _);
+        Blob { handle, resource_id, size_bytes, mappable: true, made_of: None, copy }
+    }
+
+    fn round_trips(&self) -> u64 {
+        self.round_trips.load(Ordering::Relaxed)
+    }
+}
