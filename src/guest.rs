@@ -10,6 +10,8 @@ pub mod node;
 mod open_files;
 mod options;
 mod shared;
+#[cfg(any(test, feature = "test-utils"))]
+pub mod test_rig;
 mod verdict;
 
 pub use buffer::BufferObject;

@@ -4,7 +4,7 @@
 
 pub mod dmabuf;
 pub mod kcmp;
-#[cfg(feature = "host")]
+#[cfg(any(feature = "host", test))]
 pub mod memfd;
 pub mod mmap;
 pub mod poll;

@@ -407,3 +407,12 @@ fn a_capset_of_another_magic_version_or_size_is_refused() {
     assert_eq!(open(4, 9), OfferError::Version(9));
     assert!(matches!(open(36, u32::MAX), OfferError::Size { .. }));
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_host_that_babbles_gives_errors_and_never_a_panic_or_a_hang(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
+        virgbm::guest::test_rig::use_a_babbling_host(&bytes);
+    }
+}

@@ -179,6 +179,8 @@ fn main() {
     save("control_queue", "classic", &classic().0);
     save("control_queue", "display", &display().0);
     save("control_queue", "contexts", &contexts().0);
+    // Answers of a host that counts: no call fails early, and every capset is named.
+    save("host_answers", "counting", &(0..=255).collect::<Vec<u8>>());
     let sizes = [0u32, 1279, 719, 1, 64, 64, 4096].map(u32::to_le_bytes).concat();
     save("layout", "linear", &sizes);
     save("layout", "reported", &[&sizes[..], LayoutBody::from(&layout()).as_bytes()].concat());
