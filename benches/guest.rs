@@ -47,7 +47,7 @@ fn main() {
         let whole = buffer.layout().whole();
         let corner = Region { x: 0, y: 0, width: 64, height: 64 };
         write(&buffer, whole);
-        let mut report = |name: &str, work: &mut dyn FnMut()| {
+        let report = |name: &str, work: &mut dyn FnMut()| {
             let before = node.calls();
             work();
             let calls = node.calls() - before;
