@@ -125,7 +125,7 @@ fn arrows() -> BTreeMap<Module, BTreeSet<Module>> {
 fn may_use(module: &Module) -> &'static [&'static str] {
     // From the ground up: a layer stands on those before it.
     const HOUSE: &[&str] = &["format", "modifier", "usage", "wire", "sys", "request", "layout", "support", "offer", "pixel"];
-    const LOOPBACK: &[&str] = &["wire", "sys", "host", "guest"];
+    const LOOPBACK: &[&str] = &["format", "wire", "sys", "host", "guest"];
     let below = |count: usize| &HOUSE[..count];
     match module.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["format" | "modifier" | "usage" | "wire" | "sys", ..] => below(4),

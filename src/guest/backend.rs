@@ -28,6 +28,15 @@ pub(super) struct Blob {
     pub copy: Option<Box<dyn HostCopy>>,
 }
 
+/// A buffer that the kernel has imported.
+pub(super) struct Imported {
+    pub handle: Handle,
+    pub resource_id: u32,
+    pub size_bytes: u64,
+    /// Whether it is a blob, or else a classic resource or another driver's.
+    pub is_blob: bool,
+}
+
 /// The host's copy of a buffer whose guest pages the CPU maps.
 pub(super) trait HostCopy: Send + Sync {
     /// Brings a region as the host has it, and waits for it; nothing when only the CPU writes the buffer.
@@ -52,7 +61,7 @@ pub(super) trait Backend: Send + Sync {
     fn describe(&self, resource_id: u32) -> Result<(Layout, Option<wire::Backing>), Error>;
 
     /// A buffer that was imported, with a layout that holds.
-    fn adopt(&self, handle: Handle, resource_id: u32, size_bytes: u64, layout: &Layout) -> Blob;
+    fn adopt(&self, imported: Imported, layout: &Layout) -> Blob;
 
     /// How often the host was waited for.
     fn round_trips(&self) -> u64;

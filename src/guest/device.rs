@@ -1,9 +1,9 @@
 //! [`Device`]: a node with the backend that serves it.
 
-use super::backend;
+use super::backend::{self, Imported};
 use super::buffer::BufferObject;
 use super::error::Error;
-use super::handles::{Handle, HandleTable};
+use super::handles::HandleTable;
 use super::node::Node;
 use super::open_files;
 use super::options::DeviceOptions;
@@ -135,9 +135,9 @@ impl Device {
     /// # Errors
     /// [`Error::Node`] when the kernel does not know the descriptor, [`Error::NoLayout`] for plain memory.
     pub fn import(&self, fd: BorrowedFd<'_>) -> Result<BufferObject, Error> {
-        let (handle, resource_id, size_bytes) = self.import_handle(fd)?;
-        let (layout, made_of) = self.0.backend.describe(resource_id)?;
-        self.imported(handle, resource_id, size_bytes, layout, made_of)
+        let imported = self.import_handle(fd)?;
+        let (layout, made_of) = self.0.backend.describe(imported.resource_id)?;
+        self.adopt(imported, layout, made_of)
     }
 
     /// Imports a buffer whose layout the caller knows. Asks nobody.
@@ -146,8 +146,7 @@ impl Device {
     /// [`Error::Layout`] and [`Error::TooSmall`] for a layout that does not hold, [`Error::Node`] as [`import`](Self::import).
     pub fn import_with_layout(&self, fd: BorrowedFd<'_>, layout: &Layout) -> Result<BufferObject, Error> {
         layout.check()?;
-        let (handle, resource_id, size_bytes) = self.import_handle(fd)?;
-        self.imported(handle, resource_id, size_bytes, *layout, None)
+        self.adopt(self.import_handle(fd)?, *layout, None)
     }
 
     /// How often the host was waited for since the device was opened.
@@ -155,26 +154,20 @@ impl Device {
         self.0.backend.round_trips()
     }
 
-    fn import_handle(&self, fd: BorrowedFd<'_>) -> Result<(Handle, u32, u64), Error> {
+    fn import_handle(&self, fd: BorrowedFd<'_>) -> Result<Imported, Error> {
         let handle = self.0.handles.import(fd)?;
         let info = self.0.node.resource_info(handle.bo_handle())?;
         // RESOURCE_INFO has 32 bits for a size; the descriptor knows all of it.
         let size_bytes = rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0)).unwrap_or_else(|_| info.size.into());
-        Ok((handle, info.resource_id, size_bytes))
+        Ok(Imported { handle, resource_id: info.resource_id, size_bytes, is_blob: info.blob_mem != 0 })
     }
 
-    fn imported(
-        &self,
-        handle: Handle,
-        resource_id: u32,
-        size_bytes: u64,
-        layout: Layout,
-        made_of: Option<wire::Backing>,
-    ) -> Result<BufferObject, Error> {
-        if layout.size_bytes > size_bytes {
-            return Err(Error::TooSmall { found: size_bytes, needed: layout.size_bytes });
+    fn adopt(&self, imported: Imported, layout: Layout, made_of: Option<wire::Backing>) -> Result<BufferObject, Error> {
+        let (found, needed) = (imported.size_bytes, layout.size_bytes);
+        if needed > found {
+            return Err(Error::TooSmall { found, needed });
         }
-        let mut blob = self.0.backend.adopt(handle, resource_id, size_bytes, &layout);
+        let mut blob = self.0.backend.adopt(imported, &layout);
         blob.made_of = made_of;
         Ok(BufferObject::new(self.0.clone(), blob, layout))
     }

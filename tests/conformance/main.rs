@@ -23,6 +23,7 @@ fn conforms(host: &str, backend: BackendKind, drawn: bool, options: impl Fn() ->
         let device = Device::open(node).unwrap();
         assert!(device.verdicts().iter().any(|verdict| verdict.chosen && verdict.kind == backend), "{:?}", device.verdicts());
         let line = suite::run(host, &device, &other, drawn);
+        assert!(!line.contains("comes back changed"), "{line}");
         if thread.is_none() {
             println!("{line}");
         }

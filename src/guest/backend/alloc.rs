@@ -6,9 +6,9 @@
 mod replies;
 
 use super::answers::Answers;
-use super::{Backend, Blob};
+use super::{Backend, Blob, Imported};
 use crate::guest::error::Error;
-use crate::guest::handles::{Handle, HandleTable};
+use crate::guest::handles::HandleTable;
 use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, ContextInit, Execbuffer, Handles, Node, Param};
 use crate::guest::options::DeviceOptions;
 use crate::wire::alloc::{self as wire, Capabilities, Opcode, Stream};
@@ -244,7 +244,8 @@ impl Backend for AllocBackend {
         Ok((answer.layout()?, answer.made_of()))
     }
 
-    fn adopt(&self, handle: Handle, resource_id: u32, size_bytes: u64, _: &Layout) -> Blob {
+    fn adopt(&self, imported: Imported, _: &Layout) -> Blob {
+        let Imported { handle, resource_id, size_bytes, .. } = imported;
         // Whether the host lets it be mapped is known only when that is tried.
         Blob { handle, resource_id, size_bytes, mappable: true, made_of: None, copy: None }
     }

@@ -5,7 +5,7 @@
 //! can't show is memory of the CPU.
 
 use super::classic::{ClassicCopy, Texture};
-use super::{Backend, Blob};
+use super::{Backend, Blob, Imported};
 use crate::guest::error::Error;
 use crate::guest::handles::{Handle, HandleTable};
 use crate::guest::node::{Handles, Node, Param, ResourceCreate};
@@ -152,7 +152,8 @@ impl Backend for DumbBackend {
         Err(Error::NoLayout { resource_id })
     }
 
-    fn adopt(&self, handle: Handle, resource_id: u32, size_bytes: u64, layout: &Layout) -> Blob {
+    fn adopt(&self, imported: Imported, layout: &Layout) -> Blob {
+        let Imported { handle, resource_id, size_bytes, .. } = imported;
         let texture = if self.primary { None } else { Self::texture(layout).ok() };
         let copy = texture.map(|texture| self.copy_of(handle.bo_handle(), layout, texture));
         blob(handle, resource_id, size_bytes, copy)

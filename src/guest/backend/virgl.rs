@@ -1,18 +1,18 @@
 //! The backend for hosts with virglrenderer ([`wire::virgl`](crate::wire::virgl)).
 //!
-//! A buffer is a classic resource: the guest's pages and the host's texture, with transfers between them. YUV is held in a texture of
-//! bytes, as the layout says, since hosts without a GPU have no such textures. One-dimensional buffers of bytes are blobs where the
+//! A buffer is a classic resource: the guest's pages and the host's texture, with transfers between them. YUV, and what else the host
+//! has no textures of, is held in a texture of bytes, as the layout says. One-dimensional buffers of bytes are blobs where the
 //! host is seen to map them.
 
 use super::classic::{ClassicCopy, Texture};
-use super::{Backend, Blob};
+use super::{Backend, Blob, Imported};
 use crate::guest::error::Error;
-use crate::guest::handles::{Handle, HandleTable};
+use crate::guest::handles::HandleTable;
 use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, ContextInit, Handles, Node, Param, ResourceCreate};
 use crate::guest::options::DeviceOptions;
 use crate::usage::Dialect;
 use crate::wire::alloc::{self as wire, Capabilities};
-use crate::wire::virgl::{self as protocol, CapsV1, CapsV2, Command, CommandHeader, PipeResourceCreate};
+use crate::wire::virgl::{self as protocol, CapsV1, CapsV2, Command, CommandHeader, PipeResourceCreate, SupportedFormatMask};
 use crate::wire::virtio_gpu::{TARGET_BUFFER, TARGET_TEXTURE_2D};
 use crate::{
     Alignment, BufferRequest, Extent, Format, FormatClass, FormatInfo, Layout, Modifier, Offer, Support, SupportTable, Usage,
@@ -35,6 +35,8 @@ pub(super) struct VirglBackend {
     handles: Arc<HandleTable>,
     offer: Offer,
     largest_side: u32,
+    /// The formats that the host has textures of, by its numbers.
+    sampled: SupportedFormatMask,
     /// Whether the host maps a blob of bytes, once that was tried.
     maps_blobs: OnceLock<bool>,
     next_blob_id: AtomicU64,
@@ -48,7 +50,7 @@ pub(super) fn is_offered(node: &dyn Node) -> Result<String, String> {
     }
     let capset_id = capset_of(node).ok_or("the host offers neither of capsets 1 and 2")?;
     let mut capset = vec![0; size_of::<CapsV2>()];
-    node.get_caps(capset_id, 1, &mut capset).map_err(|error| error.to_string())?;
+    node.get_caps(capset_id, version_of(capset_id), &mut capset).map_err(|error| error.to_string())?;
     let (caps, _) = CapsV1::read_from_prefix(&capset).map_err(|_| "the capset is too short")?;
     if caps.sampler.bitmask.iter().all(|dword| dword.get() == 0) {
         return Err(format!("capset {capset_id} has no format that can be sampled"));
@@ -66,12 +68,16 @@ fn capset_of(node: &dyn Node) -> Option<u32> {
     }
 }
 
+fn version_of(capset_id: u32) -> u32 {
+    if capset_id == protocol::CAPSET_ID_VIRGL2 { protocol::VERSION_VIRGL2 } else { protocol::VERSION_VIRGL }
+}
+
 impl VirglBackend {
     /// Reads the masks and makes the context.
     pub fn open(node: &Arc<dyn Node>, handles: &Arc<HandleTable>, options: &DeviceOptions) -> Result<Self, Error> {
         let capset_id = capset_of(&**node).unwrap_or(protocol::CAPSET_ID_VIRGL);
         let mut capset = vec![0; size_of::<CapsV2>()];
-        node.get_caps(capset_id, 1, &mut capset)?;
+        node.get_caps(capset_id, version_of(capset_id), &mut capset)?;
         // What the first capset does not reach stays zero.
         let (caps, _) = CapsV2::read_from_prefix(&capset).unwrap_or_default();
         if matches!(node.get_param(Param::ContextInit), Ok(1)) {
@@ -95,6 +101,7 @@ impl VirglBackend {
             handles: handles.clone(),
             offer,
             largest_side,
+            sampled: caps.v1.sampler,
             maps_blobs: OnceLock::new(),
             next_blob_id: AtomicU64::new(1),
             round_trips: AtomicU64::new(0),
@@ -103,7 +110,7 @@ impl VirglBackend {
 
     /// What the host's texture of a layout is, with its format's number.
     fn texture(&self, layout: &Layout) -> Result<(Texture, u32), Error> {
-        if let Some((number, texel_bytes)) = layout.format.info().and_then(pixels) {
+        if let Some((number, texel_bytes)) = layout.format.info().and_then(|info| pixels(info, &self.sampled)) {
             return Ok((Texture { width: layout.width, height: layout.height, texel_bytes }, number));
         }
         let stride = layout.planes.first().map_or(BYTES_STRIDE, |plane| plane.stride_bytes);
@@ -182,10 +189,11 @@ fn drawn() -> Usage {
     Usage::RENDER | Usage::VIDEO_DECODER | Usage::CAMERA_WRITE | Usage::FRONT_RENDERING
 }
 
-/// The host's number of a format that has one texel for each pixel, and the texel's bytes.
-fn pixels(info: &FormatInfo) -> Option<(u32, u32)> {
+/// The host's number of a format that it has textures of, one texel for each pixel, and the texel's bytes.
+fn pixels(info: &FormatInfo, sampled: &SupportedFormatMask) -> Option<(u32, u32)> {
+    let number = info.virgl.filter(|number| sampled.contains(*number))?;
     match info.planes {
-        [plane] if info.class != FormatClass::Yuv && plane.block_width == 1 => Some((info.virgl?, plane.block_bytes.into())),
+        [plane] if info.class != FormatClass::Yuv && plane.block_width == 1 => Some((number, plane.block_bytes.into())),
         _ => None,
     }
 }
@@ -207,23 +215,27 @@ fn bind(request: &BufferRequest) -> u32 {
 fn support(info: &FormatInfo, caps: &CapsV2) -> Vec<Support> {
     use Usage as U;
     let others = U::CPU | U::CAMERA_WRITE | U::CAMERA_READ | U::VIDEO_DECODER | U::VIDEO_ENCODER;
-    let (usages, alignment) = match pixels(info) {
-        Some((number, _)) if caps.v1.sampler.contains(number) => {
-            let target = if info.class == FormatClass::Depth { caps.v1.depthstencil } else { caps.v1.render };
-            let mut usages = others | U::TEXTURE;
-            usages.set(U::RENDER | U::FRONT_RENDERING, target.contains(number));
+    let (usages, alignment) = match (pixels(info, &caps.v1.sampler), info.class) {
+        (Some((number, _)), class) => {
+            // Depth does not come back from the host as it was sent.
+            let depth = class == FormatClass::Depth;
+            let mut usages = if depth { U::TEXTURE } else { others | U::TEXTURE };
+            let drawn = caps.v1.render.contains(number);
+            usages.set(U::RENDER, drawn || depth && caps.v1.depthstencil.contains(number));
+            usages.set(U::FRONT_RENDERING, drawn && !depth);
             // Hosts with the first capset show what the 2D commands know.
-            let shown = info.format.virtio_2d().is_some() && target.contains(number);
-            usages.set(U::SCANOUT, caps.scanout.contains(number) || shown);
+            let shown = info.format.virtio_2d().is_some() && drawn;
+            usages.set(U::SCANOUT, !depth && (caps.scanout.contains(number) || shown));
             usages.set(U::CURSOR, info.format == Format::ARGB8888);
             usages.set(U::GPU_DATA | U::SENSOR_DATA, info.format == Format::R8);
             (usages, Alignment { size_bytes: 1, ..Alignment::PACKED })
         }
-        None if info.class == FormatClass::Yuv => {
+        (None, FormatClass::Flexible | FormatClass::Depth) => return Vec::new(),
+        // Bytes, which whoever samples them must know how to read.
+        (None, class) => {
             let alignment = Alignment { stride_bytes: BYTES_STRIDE, offset_bytes: BYTES_STRIDE, ..Alignment::PACKED };
-            (others | U::TEXTURE, alignment)
+            (if class == FormatClass::Yuv { others | U::TEXTURE } else { others }, alignment)
         }
-        _ => return Vec::new(),
     };
     let plane_count = info.planes.len() as u32;
     let entry = |modifier| Support { format: info.format, modifier, usages, plane_count, alignment, guest_layout: true };
@@ -253,9 +265,10 @@ impl Backend for VirglBackend {
         Err(Error::NoLayout { resource_id })
     }
 
-    fn adopt(&self, handle: Handle, resource_id: u32, size_bytes: u64, layout: &Layout) -> Blob {
-        // Whoever made it may draw into it.
-        let texture = self.texture(layout).ok();
+    fn adopt(&self, imported: Imported, layout: &Layout) -> Blob {
+        let Imported { handle, resource_id, size_bytes, is_blob } = imported;
+        // Whoever made it may draw into it; what is a blob has no copy.
+        let texture = if is_blob { None } else { self.texture(layout).ok() };
         let copy = texture.map(|(texture, _)| Box::new(self.copy_of(handle.bo_handle(), layout, texture, true)) as _);
         Blob { handle, resource_id, size_bytes, mappable: true, made_of: None, copy }
     }
