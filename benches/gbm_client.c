@@ -1,7 +1,7 @@
 /* Times buffers through the gbm API, whichever library implements it: gbm_client NODE [ROUNDS]
  *
  * Prints `name value` lines: medians of a round in microseconds, and the DRM ioctls of one round, all threads included.
- * benches/gbm builds it and runs it in a guest. What a round wrote is read back once for each kind, outside of its time. */
+ * benches/in_guest builds it and runs it in a VM. What a round wrote is read back once for each kind, outside of its time. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +23,7 @@
 
 /* What compositors ask for. */
 #define USAGE (GBM_BO_USE_SCANOUT | GBM_BO_USE_RENDERING)
-#define FORMAT GBM_FORMAT_ARGB8888
+#define FORMAT GBM_FORMAT_XRGB8888
 #define BYTES_PER_PIXEL 4u
 #define PART 64u
 #define WARM_UP 3
