@@ -30,7 +30,7 @@ pub trait Window: Send + Sync {
     /// The VMM's; the range counts as free all the same.
     fn unmap(&self, offset: u64, length: u64) -> io::Result<()>;
 
-    /// The guest has no context and nothing in the window: `pages` may stop to show, until they are asked for again.
+    /// The guest has no context of a capset and nothing in the window: `pages` may stop to show, until they are asked for again.
     ///
     /// # Errors
     /// The VMM's.

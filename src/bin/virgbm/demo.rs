@@ -35,14 +35,15 @@ impl Default for Options {
 
 /// What compositors, players and games ask for, each with how many at once.
 fn requests() -> [(usize, BufferRequest); 7] {
-    let draw = Usage::CPU_WRITE_OFTEN;
+    // Linear, since everything is looked at byte by byte.
+    let draw = Usage::CPU_WRITE_OFTEN | Usage::LINEAR;
     [
         (1, BufferRequest::new(Format::XRGB8888, 1920, 1080, Usage::SCANOUT | Usage::RENDER | draw).with_name("scanout")),
         (3, BufferRequest::new(Format::ARGB8888, 1280, 800, Usage::RENDER | Usage::TEXTURE | draw).with_name("swapchain")),
         (1, BufferRequest::new(Format::NV12, 1279, 719, Usage::VIDEO_DECODER | Usage::TEXTURE | draw).with_name("video")),
         (1, BufferRequest::new(Format::P010, 1280, 720, Usage::VIDEO_DECODER | Usage::TEXTURE | draw).with_name("HDR video")),
         (1, BufferRequest::new(Format::ABGR16161616F, 640, 480, Usage::RENDER | Usage::TEXTURE | draw).with_name("HDR target")),
-        (1, BufferRequest::new(Format::R8, 65_536, 1, Usage::GPU_DATA | draw).with_name("data blob")),
+        (1, BufferRequest::new(Format::R8, 16_384, 1, Usage::GPU_DATA | draw).with_name("data blob")),
         (1, BufferRequest::new(Format::ARGB8888, 64, 64, Usage::CURSOR | draw).with_name("cursor")),
     ]
 }
@@ -62,7 +63,12 @@ impl Witness {
         match self {
             Self::Host(host) => host.read_resource(buffer.resource_id(), 0, &mut seen)?,
             Self::File(device) => {
-                let imported = device.import(buffer.export()?.as_fd())?;
+                let dma_buf = buffer.export()?;
+                let imported = match device.import(dma_buf.as_fd()) {
+                    // Hosts of other protocols don't describe what they have made.
+                    Err(Error::NoLayout { .. }) => device.import_with_layout(dma_buf.as_fd(), buffer.layout())?,
+                    imported => imported?,
+                };
                 let mapping = imported.map(imported.layout().whole(), Access::READ)?;
                 each_row(&mapping, |plane, row, at| {
                     seen.get_mut(at).map_or(Ok(()), |bytes| mapping.read_row(plane, row, bytes))
