@@ -37,6 +37,12 @@ pub enum OfferError {
 }
 
 impl Offer {
+    /// What is known of a host of another protocol, which announces no limits: its blobs are pages of the guest's kernel.
+    pub fn without_limits(capabilities: Capabilities, table: SupportTable) -> Self {
+        let blob_alignment = rustix::param::page_size() as u32;
+        Self { capabilities, table, blob_alignment, context_bytes: u64::MAX, context_objects: u32::MAX }
+    }
+
     /// The capset.
     pub fn encode(&self) -> Vec<u8> {
         let entries = self.table.entries();

@@ -168,7 +168,7 @@ impl Device {
             return Err(Error::TooSmall { found, needed });
         }
         let mut blob = self.0.backend.adopt(imported, &layout);
-        blob.made_of = made_of;
+        blob.made_of = made_of.or(blob.made_of);
         Ok(BufferObject::new(self.0.clone(), blob, layout))
     }
 }

@@ -22,6 +22,8 @@ pub enum Error {
     NoBackend { verdicts: Vec<Verdict> },
     #[error("the host's capset {capset_id}: {source}")]
     Offer { capset_id: u32, source: OfferError },
+    #[error("the host's capset {capset_id} has no format that can be sampled")]
+    NoFormats { capset_id: u32 },
     #[error(transparent)]
     Node(#[from] NodeError),
     #[error("the host refused {opcode:?}: {}{}", status.explain(), Detail(*detail))]

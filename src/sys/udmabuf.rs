@@ -6,15 +6,6 @@ use std::ffi::c_void;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// `struct udmabuf_create`.
-#[repr(C)]
-struct Create {
-    memfd: u32,
-    flags: u32,
-    offset: u64,
-    size: u64,
-}
-
 /// `struct udmabuf_create_item`.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -34,6 +25,9 @@ struct ListHead {
 
 /// The list as the driver reads it: the head, padded to an item's alignment by its own size, and the items.
 struct CreateList(Vec<u64>);
+
+/// `UDMABUF_FLAGS_CLOEXEC`.
+const FLAGS_CLOEXEC: u32 = 1;
 
 /// `UDMABUF_CREATE_LIST`: `_IOW('u', 0x43, struct udmabuf_create_list)`, which returns the new descriptor.
 const CREATE_LIST: Opcode = opcode::write::<ListHead>(b'u', 0x43);
@@ -71,30 +65,6 @@ unsafe impl Ioctl for CreateList {
     }
 }
 
-/// `UDMABUF_CREATE`: `_IOW('u', 0x42, struct udmabuf_create)`, which returns the new descriptor.
-const CREATE: Opcode = opcode::write::<Create>(b'u', 0x42);
-
-const FLAGS_CLOEXEC: u32 = 1;
-
-// SAFETY: CREATE reads one `struct udmabuf_create`, whose layout `Create` repeats, writes no memory and returns a descriptor.
-unsafe impl Ioctl for Create {
-    type Output = OwnedFd;
-    const IS_MUTATING: bool = false;
-
-    fn opcode(&self) -> Opcode {
-        CREATE
-    }
-
-    fn as_ptr(&mut self) -> *mut c_void {
-        std::ptr::from_mut(self).cast()
-    }
-
-    unsafe fn output_from_ptr(output: IoctlOutput, _: *mut c_void) -> rustix::io::Result<OwnedFd> {
-        // SAFETY: rustix calls this only on success, where the driver has installed a descriptor that nobody else owns.
-        Ok(unsafe { OwnedFd::from_raw_fd(output) })
-    }
-}
-
 /// The open driver.
 #[derive(Debug)]
 pub struct Udmabuf(OwnedFd);
@@ -113,9 +83,7 @@ impl Udmabuf {
     /// # Errors
     /// Those of the driver: EINVAL for other seals, and an offset or size that is no multiple of a page.
     pub fn create(&self, memfd: BorrowedFd<'_>, offset: u64, size: u64) -> io::Result<OwnedFd> {
-        let create = Create { memfd: memfd.as_raw_fd() as u32, flags: FLAGS_CLOEXEC, offset, size };
-        // SAFETY: `Create` describes the ioctl truthfully (see its impl).
-        Ok(unsafe { ioctl(&self.0, create) }?)
+        self.create_list(&[(memfd, offset, size)])
     }
 
     /// One dma-buf of several pieces, each a memfd, an offset and a size as for [`create`](Self::create).
@@ -139,8 +107,7 @@ mod tests {
 
     #[test]
     fn the_ioctl_number_and_size_are_those_of_the_header() {
-        assert_eq!((size_of::<Create>(), size_of::<Item>(), size_of::<ListHead>()), (24, 24, 8));
-        assert_eq!((CREATE, CREATE_LIST), (0x4018_7542, 0x4008_7543));
+        assert_eq!((size_of::<Item>(), size_of::<ListHead>(), CREATE_LIST), (24, 8, 0x4008_7543));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub struct Options {
     control: Option<PathBuf>,
     /// What to tell on standard error: off, error, warn, info, debug or trace; RUST_LOG where this is not given
     #[arg(long)]
-    log: Option<log::LevelFilter>,
+    pub log: Option<log::LevelFilter>,
     /// Serve one VMM and end
     #[arg(long)]
     once: bool,
@@ -92,13 +92,6 @@ fn end_on_signals(sockets: Vec<PathBuf>) -> Result<(), Failure> {
         std::process::exit(0);
     });
     Ok(())
-}
-
-impl Options {
-    /// What to tell, where that was said.
-    pub const fn log(&self) -> Option<log::LevelFilter> {
-        self.log
-    }
 }
 
 fn resolvers(kind: ResolverKind) -> Vec<Box<dyn Resolver>> {

@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut logger = env_logger::Builder::from_default_env();
     if let Some(Command::Host(options)) = &arguments.command
-        && let Some(level) = options.log()
+        && let Some(level) = options.log
     {
         logger.filter_level(level);
     }

@@ -68,13 +68,8 @@ impl CrossDomainBackend {
             guest_layout: false,
         });
         let largest = Extent { width: LARGEST_SIDE, height: LARGEST_SIDE, layers: 1 };
-        let offer = Offer {
-            capabilities: if host_visible { Capabilities::HOST_VISIBLE } else { Capabilities::GUEST_MEMORY_IMPORT },
-            table: SupportTable::new(entries.into(), largest),
-            blob_alignment: rustix::param::page_size() as u32,
-            context_bytes: u64::MAX,
-            context_objects: u32::MAX,
-        };
+        let capabilities = if host_visible { Capabilities::HOST_VISIBLE } else { Capabilities::GUEST_MEMORY_IMPORT };
+        let offer = Offer::without_limits(capabilities, SupportTable::new(entries.into(), largest));
         Ok(Self { node: node.clone(), handles: handles.clone(), offer, ring, requirements: Answers::default() })
     }
 

@@ -75,13 +75,7 @@ impl DumbBackend {
         }
         let entries = Format::all().iter().filter_map(|format| support(format.info()?)).collect();
         let largest = Extent { width: LARGEST_SIDE, height: LARGEST_SIDE, layers: 1 };
-        let offer = Offer {
-            capabilities: Capabilities::empty(),
-            table: SupportTable::new(entries, largest),
-            blob_alignment: rustix::param::page_size() as u32,
-            context_bytes: u64::MAX,
-            context_objects: u32::MAX,
-        };
+        let offer = Offer::without_limits(Capabilities::empty(), SupportTable::new(entries, largest));
         Ok(Self { node: node.clone(), handles: handles.clone(), offer, primary: dumb.is_ok() })
     }
 

@@ -12,7 +12,7 @@ use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, ContextInit, Handles, N
 use crate::guest::options::DeviceOptions;
 use crate::usage::Dialect;
 use crate::wire::alloc::{self as wire, Capabilities};
-use crate::wire::virgl::{self as protocol, CapsV1, CapsV2, Command, CommandHeader, PipeResourceCreate, SupportedFormatMask};
+use crate::wire::virgl::{self as protocol, CapsV2, Command, CommandHeader, PipeResourceCreate, SupportedFormatMask};
 use crate::wire::virtio_gpu::{TARGET_BUFFER, TARGET_TEXTURE_2D};
 use crate::{
     Alignment, BufferRequest, Extent, Format, FormatClass, FormatInfo, Layout, Modifier, Offer, Support, SupportTable, Usage,
@@ -49,12 +49,6 @@ pub(super) fn is_offered(node: &dyn Node) -> Result<String, String> {
         return Err("the device has no contexts (feature VIRGL)".to_owned());
     }
     let capset_id = capset_of(node).ok_or("the host offers neither of capsets 1 and 2")?;
-    let mut capset = vec![0; size_of::<CapsV2>()];
-    node.get_caps(capset_id, version_of(capset_id), &mut capset).map_err(|error| error.to_string())?;
-    let (caps, _) = CapsV1::read_from_prefix(&capset).map_err(|_| "the capset is too short")?;
-    if caps.sampler.bitmask.iter().all(|dword| dword.get() == 0) {
-        return Err(format!("capset {capset_id} has no format that can be sampled"));
-    }
     Ok(format!("the host offers capset {capset_id}"))
 }
 
@@ -80,6 +74,9 @@ impl VirglBackend {
         node.get_caps(capset_id, version_of(capset_id), &mut capset)?;
         // What the first capset does not reach stays zero.
         let (caps, _) = CapsV2::read_from_prefix(&capset).unwrap_or_default();
+        if caps.v1.sampler.bitmask.iter().all(|dword| dword.get() == 0) {
+            return Err(Error::NoFormats { capset_id });
+        }
         if matches!(node.get_param(Param::ContextInit), Ok(1)) {
             node.context_init(&ContextInit { capset_id, num_rings: 1, debug_name: &options.name })?;
         }
@@ -89,13 +86,7 @@ impl VirglBackend {
         };
         let entries = Format::all().iter().filter_map(|format| format.info()).flat_map(|info| support(info, &caps)).collect();
         let largest = Extent { width: largest_side, height: largest_side, layers: 1 };
-        let offer = Offer {
-            capabilities: Capabilities::empty(),
-            table: SupportTable::new(entries, largest),
-            blob_alignment: rustix::param::page_size() as u32,
-            context_bytes: u64::MAX,
-            context_objects: u32::MAX,
-        };
+        let offer = Offer::without_limits(Capabilities::empty(), SupportTable::new(entries, largest));
         Ok(Self {
             node: node.clone(),
             handles: handles.clone(),
