@@ -4,6 +4,7 @@
 //! ([`GuestMemory`]) and the host-visible window ([`Window`]). Parameters become memory in a [`Resolver`].
 
 mod backing;
+mod capsets;
 mod config;
 mod context;
 mod control;
@@ -26,7 +27,7 @@ mod transfer;
 pub mod vhost_user;
 mod window;
 
-pub use config::{DeviceConfig, Features};
+pub use config::{DeviceConfig, Features, Protocols};
 pub use device::view::ContextInfo;
 pub use device::{Device, DeviceError, Stats};
 pub use error::CommandError;

@@ -136,6 +136,31 @@ impl Layout {
         linear(request, alignment).ok_or(LayoutError::Overflow { format, width, height, layers })
     }
 
+    /// The layout that somebody reports by the stride and the offset of each plane, in bytes, and the size of all: each plane reaches
+    /// to the next one, or to the end. It holds, as [`check`](Self::check) says.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); [`LayoutError::PlaneCount`] for more than [`MAX_PLANES`] planes too.
+    pub fn reported(
+        format: Format,
+        (width, height): (u32, u32),
+        modifier: Modifier,
+        planes: &[(u32, u64)],
+        size_bytes: u64,
+    ) -> Result<Self, LayoutError> {
+        let reaching = planes.iter().map(|(stride_bytes, offset)| {
+            let behind = planes.iter().map(|(_, other)| *other).filter(|other| other > offset);
+            let end = behind.min().unwrap_or(size_bytes);
+            Plane { stride_bytes: *stride_bytes, offset_bytes: *offset, size_bytes: end.saturating_sub(*offset) }
+        });
+        let expected = format.planes().len();
+        let planes = Planes::new(&reaching.collect::<Vec<_>>());
+        let planes = planes.ok_or(LayoutError::PlaneCount { format, modifier, found: MAX_PLANES + 1, expected })?;
+        let layout = Self { format, width, height, layers: 1, modifier, planes, layer_stride_bytes: size_bytes, size_bytes };
+        layout.check()?;
+        Ok(layout)
+    }
+
     /// Checks a layout that somebody else reports: the right number of planes, each with room for its rows, inside the buffer and
     /// apart from the others.
     ///

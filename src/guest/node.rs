@@ -257,8 +257,10 @@ pub struct Transfer {
     pub height: u32,
     /// To the rectangle's first byte in the guest pages.
     pub offset: u32,
-    /// From row to row in the guest pages; 0 for rows without padding.
+    /// From row to row in the guest pages; 0 for rows without padding. Stock kernels take it only for blobs.
     pub stride: u32,
+    /// The texture's level; for hosts that need a stride which the kernel does not take, that stride.
+    pub level: u32,
 }
 
 /// An open virtio-gpu device. Errors are the kernel's errno, as [`NodeError`].

@@ -50,11 +50,31 @@ impl Features {
     }
 }
 
+bitflags::bitflags! {
+    /// The protocols that a device speaks with contexts.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Protocols: u32 {
+        /// Allocation, by which a guest learns everything ([`wire::alloc`](crate::wire::alloc)).
+        const ALLOC = 1;
+        /// The part of cross-domain that allocates, for guests with minigbm ([`wire::cross_domain`](crate::wire::cross_domain)).
+        const CROSS_DOMAIN = 2;
+        /// The part of virgl that allocates ([`wire::virgl`](crate::wire::virgl)): a guest's GL driver would expect it to draw.
+        const VIRGL = 4;
+    }
+}
+
+impl Protocols {
+    /// What does no guest harm.
+    pub const USUAL: Self = Self::ALLOC.union(Self::CROSS_DOMAIN);
+}
+
 /// How a device is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceConfig {
     /// The id under which the allocation capset is offered: 1 to 31, and none that is already a standard.
     pub capset_id: u32,
+    /// What it speaks: [`Protocols::USUAL`], but for guests that need virgl.
+    pub protocols: Protocols,
     /// What blob sizes are rounded up to, in bytes: a power of two, 4096 or more.
     pub blob_alignment: u32,
     /// Its limits.
@@ -67,6 +87,13 @@ pub struct DeviceConfig {
 
 impl Default for DeviceConfig {
     fn default() -> Self {
-        Self { capset_id: CAPSET_ID, blob_alignment: 4096, quota: Quota::default(), features: Features::USUAL, scanout: None }
+        Self {
+            capset_id: CAPSET_ID,
+            protocols: Protocols::USUAL,
+            blob_alignment: 4096,
+            quota: Quota::default(),
+            features: Features::USUAL,
+            scanout: None,
+        }
     }
 }

@@ -1,28 +1,71 @@
 //! [`Context`]: what one client of the guest has, and the protocol of its capset, one file each.
 
 pub mod alloc;
+pub mod cross_domain;
+pub mod virgl;
 
 use super::backing::Backing;
-use super::object::Object;
+use super::object::{Object, blob_holds};
 use super::quota::Account;
-use super::resolver::Resolvers;
+use super::resolver::{Parameters, Resolver, Resolvers};
 use super::resource::Resources;
 use super::{CommandError, GuestMemory};
-use alloc::{AllocContext, ClaimAnswer};
+use crate::{BufferRequest, Layout};
+use alloc::ClaimAnswer;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The protocol that a context speaks.
-pub(super) enum Protocol {
-    /// None: contexts that a kernel makes for clients that never chose a capset. They can only have plain memory.
-    None,
-    Alloc(AllocContext),
+/// What a context of one capset understands.
+pub(super) trait Protocol: Send {
+    /// Executes a submission.
+    fn submit(&mut self, stream: &[u8], services: &mut Services<'_>) -> Result<(), CommandError>;
+
+    /// Takes the object that a claim names out of the context, or makes what it names.
+    fn claim(&mut self, claim: BlobClaim, services: &Services<'_>) -> Result<Object, CommandError>;
+
+    /// Answers the command whose object was claimed and asked for that.
+    fn answer_claim(&mut self, answer: ClaimAnswer, services: &Services<'_>);
+
+    /// A resource left the context.
+    fn resource_left(&mut self, resource_id: u32);
+
+    /// Commands taken, and refused.
+    fn counts(&self) -> (u64, u64);
+
+    /// How many objects no blob has claimed.
+    fn object_count(&self) -> usize;
+}
+
+/// Nothing: contexts that a kernel makes for clients that never chose a capset. They can only have plain memory.
+pub(super) struct NoProtocol;
+
+impl Protocol for NoProtocol {
+    fn submit(&mut self, stream: &[u8], _: &mut Services<'_>) -> Result<(), CommandError> {
+        // A guest kernel fences with empty submissions, which every context takes.
+        if stream.is_empty() { Ok(()) } else { Err(CommandError::NoCommands) }
+    }
+
+    fn claim(&mut self, claim: BlobClaim, _: &Services<'_>) -> Result<Object, CommandError> {
+        Err(CommandError::UnknownBlob(claim.blob_id))
+    }
+
+    fn answer_claim(&mut self, _: ClaimAnswer, _: &Services<'_>) {}
+
+    fn resource_left(&mut self, _: u32) {}
+
+    fn counts(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    fn object_count(&self) -> usize {
+        0
+    }
 }
 
 pub(super) struct Context {
     pub name: String,
     pub capset_id: u32,
-    pub protocol: Protocol,
+    pub protocol: Box<dyn Protocol>,
     pub account: Arc<Account>,
     pub attached: BTreeSet<u32>,
 }
@@ -44,11 +87,25 @@ pub(super) struct Services<'a> {
 
 impl Services<'_> {
     /// The guest pages of a resource that is attached to the context.
-    fn backing_of(&self, resource_id: u32) -> Option<&Backing> {
-        if !self.attached.contains(&resource_id) {
-            return None;
+    fn backing_of(&self, resource_id: u32) -> Result<&Backing, CommandError> {
+        let why = "it is no guest blob attached to the context";
+        let resource = self.host.resources.get(&resource_id).filter(|_| self.attached.contains(&resource_id));
+        resource.and_then(|resource| resource.backing.as_ref()).ok_or(CommandError::State { resource_id, why })
+    }
+
+    /// The image that a claim allocates, whose layout was told before.
+    fn claimed_image(
+        &self,
+        claim: BlobClaim,
+        resolver: &dyn Resolver,
+        request: &BufferRequest,
+        layout: &Layout,
+    ) -> Result<Object, CommandError> {
+        let BlobClaim { blob_id, size, flags } = claim;
+        if !blob_holds(size, layout.size_bytes, self.host.blob_alignment) {
+            return Err(CommandError::Claim { blob_id, what: "size", claimed: size, object: layout.size_bytes });
         }
-        self.host.resources.get(&resource_id)?.backing.as_ref()
+        Object::make(resolver, &Parameters::Image { request, layout }, size, flags, self.account)
     }
 }
 
@@ -61,58 +118,38 @@ pub(super) struct BlobClaim {
 }
 
 impl Context {
-    fn parts<'a>(&'a mut self, host: Host<'a>) -> (&'a mut Protocol, Services<'a>) {
-        (&mut self.protocol, Services { host, attached: &self.attached, account: &self.account })
+    fn parts<'a>(&'a mut self, host: Host<'a>) -> (&'a mut dyn Protocol, Services<'a>) {
+        (&mut *self.protocol, Services { host, attached: &self.attached, account: &self.account })
     }
 
     /// Executes a submission.
-    pub fn submit(&mut self, ctx_id: u32, commands: &[u8], host: Host<'_>) -> Result<(), CommandError> {
-        let capset_id = self.capset_id;
-        match self.parts(host) {
-            (Protocol::Alloc(context), mut services) => context.submit(commands, &mut services),
-            // A guest kernel fences with empty submissions, which every context takes.
-            (Protocol::None, _) if commands.is_empty() => Ok(()),
-            (Protocol::None, _) => Err(CommandError::NoCommands { ctx_id, capset_id }),
-        }
+    pub fn submit(&mut self, commands: &[u8], host: Host<'_>) -> Result<(), CommandError> {
+        let (protocol, mut services) = self.parts(host);
+        protocol.submit(commands, &mut services)
     }
 
-    /// Takes the object that a claim names out of the context; id 0 is plain memory.
+    /// The object that a claim names; id 0 is plain memory.
     pub fn claim(&mut self, claim: BlobClaim, host: Host<'_>) -> Result<Object, CommandError> {
-        match self.parts(host) {
-            (_, services) if claim.blob_id == 0 => alloc::plain_memory(claim, &services),
-            (Protocol::Alloc(context), services) => context.claim(claim, &services),
-            (Protocol::None, _) => Err(CommandError::UnknownBlob(claim.blob_id)),
+        let (protocol, services) = self.parts(host);
+        if claim.blob_id != 0 {
+            return protocol.claim(claim, &services);
         }
+        if claim.size == 0 {
+            return Err(CommandError::Parameter { what: "blob size", value: 0 });
+        }
+        let resolver = services.host.resolvers.memory()?;
+        Object::make(resolver, &Parameters::Memory, claim.size, claim.flags, services.account)
     }
 
     /// Answers the command whose object was claimed, where it asked for that.
     pub fn answer_claim(&mut self, answer: ClaimAnswer, host: Host<'_>) {
-        if let (Protocol::Alloc(context), services) = self.parts(host) {
-            context.answer_claim(answer, &services);
-        }
+        let (protocol, services) = self.parts(host);
+        protocol.answer_claim(answer, &services);
     }
 
     /// A resource left the context: detached, or destroyed. Whether it was attached.
     pub fn detach(&mut self, resource_id: u32) -> bool {
-        if let Protocol::Alloc(context) = &mut self.protocol {
-            context.resource_left(resource_id);
-        }
+        self.protocol.resource_left(resource_id);
         self.attached.remove(&resource_id)
-    }
-
-    /// The commands of its protocol, and how many of them were refused.
-    pub fn counts(&self) -> (u64, u64) {
-        match &self.protocol {
-            Protocol::Alloc(context) => context.counts(),
-            Protocol::None => (0, 0),
-        }
-    }
-
-    /// How many objects no blob has claimed.
-    pub fn object_count(&self) -> usize {
-        match &self.protocol {
-            Protocol::Alloc(context) => context.object_count(),
-            Protocol::None => 0,
-        }
     }
 }

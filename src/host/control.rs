@@ -1,9 +1,10 @@
 //! The control queue's commands, but for those that touch the window: one function a command.
 
 use super::backing::Backing;
-use super::config::{DeviceConfig, Features};
-use super::context::alloc::{AllocContext, Answer, ClaimAnswer};
-use super::context::{BlobClaim, Context, Host, Protocol};
+use super::capsets::Capsets;
+use super::config::DeviceConfig;
+use super::context::alloc::{Answer, ClaimAnswer};
+use super::context::{BlobClaim, Context, Host, virgl};
 use super::object::Object;
 use super::quota::{Account, Amount, Charge};
 use super::ranges::Ranges;
@@ -60,7 +61,7 @@ impl<'a> Request<'a> {
 /// Everything that commands change, behind the device's lock.
 pub(super) struct State {
     pub config: DeviceConfig,
-    pub capset: Vec<u8>,
+    pub capsets: Capsets,
     pub resolvers: Resolvers,
     pub contexts: BTreeMap<u32, Context>,
     pub resources: Resources,
@@ -85,8 +86,16 @@ impl State {
             Command::CtxAttachResource => self.ctx_attach(request),
             Command::CtxDetachResource => self.ctx_detach(request),
             Command::Submit3d => self.submit(request, memory),
-            Command::GetCapsetInfo => return self.capset_info(request, reply),
-            Command::GetCapset => return self.get_capset(request, reply),
+            Command::GetCapsetInfo => {
+                let (body, _) = request.body::<wire::GetCapsetInfo>()?;
+                reply.extend_from_slice(self.capsets.info(body.capset_index.get())?.as_bytes());
+                return Ok(Reply::OkCapsetInfo);
+            }
+            Command::GetCapset => {
+                let (body, _) = request.body::<wire::GetCapset>()?;
+                reply.extend_from_slice(self.capsets.bytes(body.capset_id.get(), body.version.get())?);
+                return Ok(Reply::OkCapset);
+            }
             Command::ResourceCreate2d => self.create_2d(request),
             Command::ResourceCreate3d => self.create_3d(request),
             Command::ResourceCreateBlob => self.create_blob(request, memory),
@@ -145,13 +154,7 @@ impl State {
         }
         let length = (body.nlen.get() as usize).min(body.debug_name.len());
         let capset_id = body.context_init.get() & wire::CONTEXT_INIT_CAPSET_ID_MASK;
-        let protocol = match capset_id {
-            0 => Protocol::None,
-            id if id == self.config.capset_id && self.config.features.contains(Features::CONTEXT_INIT) => {
-                Protocol::Alloc(AllocContext::default())
-            }
-            id => return Err(CommandError::Parameter { what: "capset id", value: id.into() }),
-        };
+        let protocol = self.capsets.protocol(capset_id)?;
         let context = Context {
             name: printable(body.debug_name.get(..length).unwrap_or(&[])),
             capset_id,
@@ -198,34 +201,7 @@ impl State {
         let (body, rest) = request.body::<wire::Submit3d>()?;
         let commands = rest.get(..body.size.get() as usize).ok_or(CommandError::Truncated(rest.len()))?;
         let (context, host) = self.context_and_host(request.ctx_id(), memory)?;
-        context.submit(request.ctx_id(), commands, host)
-    }
-
-    fn capset_info(&self, request: &Request<'_>, reply: &mut Vec<u8>) -> Result<Reply, CommandError> {
-        let (body, _) = request.body::<wire::GetCapsetInfo>()?;
-        if body.capset_index.get() != 0 {
-            return Err(CommandError::Parameter { what: "capset index", value: body.capset_index.get().into() });
-        }
-        let info = wire::CapsetInfo {
-            capset_id: self.config.capset_id.into(),
-            max_version: alloc::VERSION.into(),
-            max_size: (self.capset.len() as u32).into(),
-            ..wire::CapsetInfo::default()
-        };
-        reply.extend_from_slice(info.as_bytes());
-        Ok(Reply::OkCapsetInfo)
-    }
-
-    fn get_capset(&self, request: &Request<'_>, reply: &mut Vec<u8>) -> Result<Reply, CommandError> {
-        let (body, _) = request.body::<wire::GetCapset>()?;
-        if body.capset_id.get() != self.config.capset_id {
-            return Err(CommandError::Parameter { what: "capset id", value: body.capset_id.get().into() });
-        }
-        if body.version.get() > alloc::VERSION {
-            return Err(CommandError::Parameter { what: "capset version", value: body.version.get().into() });
-        }
-        reply.extend_from_slice(&self.capset);
-        Ok(Reply::OkCapset)
+        context.submit(commands, host)
     }
 
     /// Refuses a number that is taken, and takes the resource's own cost from the device's quota.
@@ -241,34 +217,22 @@ impl State {
         let number = body.format.get();
         let format = Format::from_virtio_2d(number);
         let format = format.ok_or(CommandError::Parameter { what: "2D format", value: number.into() })?;
-        self.create_classic(body.resource_id.get(), format, body.width.get(), body.height.get(), Usage::SCANOUT)
+        let asked = BufferRequest::new(format, body.width.get(), body.height.get(), Usage::SCANOUT);
+        let layout = Layout::linear(&asked, Alignment::PACKED)?;
+        self.create_classic(body.resource_id.get(), &asked, layout)
     }
 
     fn create_3d(&mut self, request: &Request<'_>) -> Result<(), CommandError> {
         let (body, _) = request.body::<wire::ResourceCreate3d>()?;
-        let refuse = |what, value: u32| Err(CommandError::Parameter { what, value: value.into() });
-        if !matches!(body.target.get(), wire::TARGET_BUFFER | wire::TARGET_TEXTURE_2D) {
-            return refuse("target", body.target.get());
-        }
-        if body.depth.get() > 1 || body.array_size.get() > 1 || body.last_level.get() > 0 || body.nr_samples.get() > 1 {
-            return refuse("depth, array size, last level or samples of resource", body.resource_id.get());
-        }
-        match Format::from_virgl(body.format.get()) {
-            Some(format) if format.planes().len() == 1 => {
-                let id = body.resource_id.get();
-                self.create_classic(id, format, body.width.get(), body.height.get(), Usage::TEXTURE)
-            }
-            _ => refuse("3D format", body.format.get()),
-        }
+        let (asked, layout) = virgl::texture(&body.into())?;
+        self.create_classic(body.resource_id.get(), &asked, layout)
     }
 
     /// An image whose rows have no padding, as transfers of the 2D commands want them.
-    fn create_classic(&mut self, id: u32, format: Format, width: u32, height: u32, usage: Usage) -> Result<(), CommandError> {
-        let asked = BufferRequest::new(format, width, height, usage);
-        let layout = Layout::linear(&asked, Alignment::PACKED)?;
+    fn create_classic(&mut self, id: u32, asked: &BufferRequest, layout: Layout) -> Result<(), CommandError> {
         let charge = self.new_resource(id, layout.size_bytes, 1)?;
         let resolver = self.resolvers.memory()?;
-        let parameters = Parameters::Image { request: &asked, layout: &layout };
+        let parameters = Parameters::Image { request: asked, layout: &layout };
         let allocation = resolver.allocate(&parameters, layout.size_bytes)?;
         let classic = Resource::new(ResourceKind::Classic, resolver.backing(), layout.size_bytes, charge);
         let resource = Resource { layout: Some(layout), image: Some(allocation.image), ..classic };
@@ -430,11 +394,13 @@ impl State {
             return Err(CommandError::NotAttached { resource_id, ctx_id });
         }
         let wire::Box3d { x, y, z, w, h, d } = body.area;
-        if z.get() != 0 || d.get() > 1 || body.level.get() != 0 {
-            return Err(CommandError::Parameter { what: "level or depth of a transfer", value: body.level.get().into() });
+        if z.get() != 0 || d.get() > 1 {
+            return Err(CommandError::Parameter { what: "depth of a transfer", value: d.get().into() });
         }
         let region = Region { x: x.get(), y: y.get(), width: w.get(), height: h.get() };
-        let rows = GuestRows { offset: body.offset.get(), stride: body.stride.get() };
+        // No texture has levels, and guests whose kernel does not pass on a stride say it as the level.
+        let stride = if body.stride.get() == 0 { body.level } else { body.stride };
+        let rows = GuestRows { offset: body.offset.get(), stride: stride.get() };
         transfer(find(&mut self.resources, resource_id)?, resource_id, region, rows, direction, memory)
     }
 }

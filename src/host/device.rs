@@ -3,8 +3,8 @@
 mod mapping;
 pub mod view;
 
+use super::capsets::Capsets;
 use super::config::{DeviceConfig, Features};
-use super::context::Context;
 use super::control::{self, Request, State};
 use super::quota::{Account, Amount};
 use super::ranges::Ranges;
@@ -103,7 +103,7 @@ impl Device {
         };
         let state = State {
             config,
-            capset: offer.encode(),
+            capsets: Capsets::new(&config, &offer),
             resolvers,
             contexts: BTreeMap::new(),
             resources: BTreeMap::new(),
@@ -130,10 +130,10 @@ impl Device {
         self.features.bits()
     }
 
-    /// The configuration space: one capset, the screen where there is one, and the alignment of blobs where that is offered.
+    /// The configuration space: the number of capsets, the screen where there is one, and the alignment of blobs where that is offered.
     pub fn config_space(&self) -> wire::Config {
         let state = self.lock();
-        let capsets = u32::from(self.features.contains(Features::VIRGL));
+        let capsets = if self.features.contains(Features::VIRGL) { state.capsets.count() } else { 0 };
         let scanouts = state.scanouts.count() as u32;
         let aligned = self.features.contains(Features::BLOB_ALIGNMENT);
         wire::Config {
@@ -208,7 +208,7 @@ impl Device {
         let state = self.lock();
         Stats {
             contexts: state.contexts.len(),
-            objects: state.contexts.values().map(Context::object_count).sum(),
+            objects: state.contexts.values().map(|context| context.protocol.object_count()).sum(),
             resources: state.resources.len(),
             mappings: state.ranges.visible(),
             attachments: state.attachments,

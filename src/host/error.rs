@@ -4,6 +4,8 @@ use super::quota::QuotaExceeded;
 use super::{OutsideGuestMemory, ResolveError};
 use crate::LayoutError;
 use crate::wire::alloc::StreamError;
+use crate::wire::cross_domain;
+use crate::wire::virgl::CutShort;
 use crate::wire::virtio_gpu::{Command, Reply};
 use thiserror::Error;
 
@@ -43,8 +45,8 @@ pub enum CommandError {
     Range { offset: u64, length: u64, size_bytes: u64 },
     #[error("backing of {size_bytes} bytes where {needed_bytes} are needed")]
     BackingTooSmall { size_bytes: u64, needed_bytes: u64 },
-    #[error("context {ctx_id} has capset {capset_id}, which takes no commands")]
-    NoCommands { ctx_id: u32, capset_id: u32 },
+    #[error("a context without a capset takes no commands")]
+    NoCommands,
     #[error("blob id {0:#x} names no object of the context")]
     UnknownBlob(u64),
     #[error("the claim of blob {blob_id:#x} has {what} {claimed:#x}, the object has {object:#x}")]
@@ -63,6 +65,12 @@ pub enum CommandError {
     Resolve(#[from] ResolveError),
     #[error("the submission was refused whole: {0}")]
     Stream(#[from] StreamError),
+    #[error(transparent)]
+    CutShort(#[from] CutShort),
+    #[error("cross-domain command {command} at byte {at} says that it has {size} bytes, where {left} are left")]
+    CrossDomain { command: u8, at: usize, size: u16, left: usize },
+    #[error("{0:?} needs a channel, and this host has none")]
+    NoChannel(cross_domain::Command),
     #[error("the window: {0}")]
     Window(#[source] std::io::Error),
     #[error("the image: {0}")]

@@ -22,6 +22,18 @@ impl Pages {
         Self(Mutex::new(vec![0; bytes]))
     }
 
+    /// Writes bytes, which must be inside.
+    pub fn write_all(&self, address: u64, data: &[u8]) {
+        self.write(address, data).unwrap();
+    }
+
+    /// Reads bytes, which must be inside.
+    pub fn read_all(&self, address: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.read(address, &mut bytes).unwrap();
+        bytes
+    }
+
     fn range(&self, address: u64, length: usize) -> Result<std::ops::Range<usize>, OutsideGuestMemory> {
         let outside = OutsideGuestMemory { address, length: length as u64 };
         if !self.contains(address, length as u64) {

@@ -209,3 +209,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn planes_that_are_reported_reach_to_the_next_one_or_to_the_end() {
+    let reported = |planes: &[(u32, u64)], size| Layout::reported(Format::NV12, (5, 3), Modifier::LINEAR, planes, size);
+    let layout = reported(&[(8, 64), (8, 0)], 100).unwrap();
+    assert_eq!((layout.planes[0].size_bytes, layout.planes[1].size_bytes), (36, 64));
+    assert!(matches!(reported(&[(8, 0)], 100), Err(LayoutError::PlaneCount { found: 1, expected: 2, .. })));
+    assert!(matches!(reported(&[(8, 0); 5], 100), Err(LayoutError::PlaneCount { .. })));
+    assert!(matches!(reported(&[(8, 0), (8, 101)], 100), Err(LayoutError::PlaneSize { plane: 1, .. })));
+    assert!(matches!(reported(&[(8, 0), (8, 0)], 100), Err(LayoutError::Overlap(0, 1))));
+}

@@ -8,7 +8,7 @@
 //! A submission is a stream of dwords: a [`CommandHeader`], then as many dwords as it says. PIPE_RESOURCE_CREATE makes a resource
 //! under a blob id, which RESOURCE_CREATE_BLOB claims once.
 
-use crate::wire::virtio_gpu::{numbers, wire_structs};
+use crate::wire::virtio_gpu::{ResourceCreate3d, numbers, wire_structs};
 use thiserror::Error;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -74,6 +74,16 @@ wire_structs! {
         v1: CapsV1, raster_limits: [U32; 21], capability_bits: U32, shader_limits: [U32; 22], max_texture_2d_size: U32,
         other_limits: [U32; 17], host_feature_check_version: U32,
         supported_readback_formats: SupportedFormatMask, scanout: SupportedFormatMask,
+    }
+}
+
+impl From<ResourceCreate3d> for PipeResourceCreate {
+    /// The same texture without a blob.
+    fn from(create: ResourceCreate3d) -> Self {
+        let ResourceCreate3d { target, format, bind, width, height, depth, array_size, last_level, nr_samples, flags, .. } =
+            create;
+        let blob_id = 0.into();
+        Self { target, format, bind, width, height, depth, array_size, last_level, nr_samples, flags, blob_id }
     }
 }
 

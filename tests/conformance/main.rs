@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use virgbm::guest::node::loopback::{Loopback, LoopbackOptions};
 use virgbm::guest::node::{Counted, Node};
-use virgbm::guest::{Access, BackendKind, Device};
-use virgbm::host::{DeviceConfig, Features};
+use virgbm::guest::{Access, BackendKind, Device, DeviceOptions};
+use virgbm::host::{DeviceConfig, Features, Protocols};
 use virgbm::layout::Region;
 use virgbm::{BufferRequest, Format, Usage};
 
@@ -18,9 +18,10 @@ use virgbm::{BufferRequest, Format, Usage};
 fn conforms(host: &str, backend: BackendKind, drawn: bool, options: impl Fn() -> LoopbackOptions) {
     for thread in [None, Some(Duration::ZERO)] {
         let node = Loopback::with_options(LoopbackOptions { thread, ..options() }).unwrap();
-        let other = Device::open(node.open_again()).unwrap();
+        let choice = DeviceOptions { backend: Some(backend), ..DeviceOptions::default() };
+        let other = Device::open_with(node.open_again(), &choice).unwrap();
         let module = node.host().clone();
-        let device = Device::open(node).unwrap();
+        let device = Device::open_with(node, &choice).unwrap();
         assert!(device.verdicts().iter().any(|verdict| verdict.chosen && verdict.kind == backend), "{:?}", device.verdicts());
         let line = suite::run(host, &device, &other, drawn);
         assert!(!line.contains("comes back changed"), "{line}");
@@ -43,6 +44,29 @@ fn our_protocol_without_a_window() {
         window_bytes: 0,
         ..LoopbackOptions::default()
     });
+}
+
+fn speaking(protocols: Protocols) -> LoopbackOptions {
+    let config = DeviceConfig { protocols, ..DeviceConfig::default() };
+    LoopbackOptions { config, ..LoopbackOptions::default() }
+}
+
+#[test]
+fn our_host_by_cross_domain() {
+    conforms("virgbm by cross-domain", BackendKind::CrossDomain, true, || speaking(Protocols::CROSS_DOMAIN));
+}
+
+#[test]
+fn our_host_by_cross_domain_without_a_window() {
+    conforms("virgbm by cross-domain without a window", BackendKind::CrossDomain, false, || LoopbackOptions {
+        window_bytes: 0,
+        ..speaking(Protocols::CROSS_DOMAIN)
+    });
+}
+
+#[test]
+fn our_host_by_virgl() {
+    conforms("virgbm by virgl", BackendKind::Virgl, true, || speaking(Protocols::VIRGL));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::PathBuf;
 use virgbm::host::vhost_user::{HostOptions, Server};
-use virgbm::host::{Features, MemoryResolver, Resolver};
+use virgbm::host::{Features, MemoryResolver, Protocols, Resolver};
 
 /// Which device, and where.
 #[derive(Args)]
@@ -28,6 +28,10 @@ pub struct Options {
     /// Features that the device does without: virgl, edid, uuid, blob, context-init
     #[arg(long, value_delimiter = ',', value_parser = parse_feature)]
     without: Vec<Features>,
+    /// The capsets that it offers: `alloc`, which is virgbm's own; `cross-domain`, for guests with minigbm; `virgl`, only for guests
+    /// whose GL drivers do not expect it to draw, since it allocates and no more
+    #[arg(long, value_delimiter = ',', default_value = "alloc,cross-domain", value_parser = parse_capset)]
+    capset: Vec<Protocols>,
     /// What blob sizes must be multiples of, in bytes, a power of two: for a VMM whose pages are larger than the guest's. It must
     /// pass on 20 bytes of the device's configuration
     #[arg(long)]
@@ -80,6 +84,15 @@ fn parse_feature(text: &str) -> Result<Features, String> {
     }
 }
 
+fn parse_capset(text: &str) -> Result<Protocols, String> {
+    match text {
+        "alloc" => Ok(Protocols::ALLOC),
+        "cross-domain" => Ok(Protocols::CROSS_DOMAIN),
+        "virgl" => Ok(Protocols::VIRGL),
+        _ => Err("there are alloc, cross-domain and virgl".to_owned()),
+    }
+}
+
 /// Ends the process on SIGTERM and SIGINT, and takes its sockets away: the kernel frees the rest.
 fn end_on_signals(sockets: Vec<PathBuf>) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
@@ -113,6 +126,7 @@ pub fn run(options: &Options) -> Result<String, Failure> {
     let (window_bytes, separate_maps) = (options.window_size << 20, options.separate_maps);
     let mut host = HostOptions { window_bytes, separate_maps, ..HostOptions::default() };
     host.config.scanout = options.scanout.0;
+    host.config.protocols = options.capset.iter().copied().fold(Protocols::empty(), Protocols::union);
     if let Some(alignment) = options.blob_alignment {
         host.config.blob_alignment = alignment;
         host.config.features.insert(Features::BLOB_ALIGNMENT);

@@ -7,9 +7,18 @@ use crate::guest::node::{Node, Transfer};
 use crate::layout::{PlaneRegion, Region};
 use std::sync::Arc;
 
-/// How the host's texture holds a buffer's bytes: row after row, without padding.
+/// The host's texture of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Texture {
+pub(super) enum Texture {
+    /// It has the bytes of the buffer.
+    Texels(Texels),
+    /// It has the planes of the buffer's format, which the host finds by the first one's stride.
+    Planes,
+}
+
+/// How a texture holds a buffer's bytes: row after row, without padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Texels {
     /// In texels.
     pub width: u32,
     /// In texels.
@@ -18,7 +27,7 @@ pub(super) struct Texture {
     pub texel_bytes: u32,
 }
 
-impl Texture {
+impl Texels {
     /// The texels, and the buffer's byte at the first of them, that hold a plane's bytes of a region: exactly, where its rows are
     /// the texture's; else whole rows of the texture, whose other bytes the CPU has as well.
     fn cover(&self, bytes: PlaneRegion) -> Option<(Region, u32)> {
@@ -52,14 +61,20 @@ pub(super) struct ClassicCopy {
 }
 
 impl ClassicCopy {
-    /// Calls `send` with one transfer a plane.
+    /// Calls `send` with one transfer a plane, or with one for all that the texture has.
     fn each_plane(&self, region: Region, send: impl Fn(&Transfer) -> Result<(), Error>) -> Result<(), Error> {
+        let bo_handle = self.bo_handle;
+        let Texture::Texels(texels) = self.texture else {
+            let Region { x, y, width, height } = region;
+            let level = self.layout.planes.first().map_or(0, |plane| plane.stride_bytes);
+            return send(&Transfer { bo_handle, x, y, width, height, offset: 0, stride: 0, level });
+        };
         for plane in 0..self.layout.planes.len() {
             let bytes = self.layout.plane_region(plane, region);
-            let covered = bytes.and_then(|bytes| self.texture.cover(bytes));
+            let covered = bytes.and_then(|bytes| texels.cover(bytes));
             let (Region { x, y, width, height }, offset) = covered.ok_or(Error::Range { offset: 0, length: 0 })?;
             // Rows without padding: stock kernels refuse a stride for classic resources.
-            send(&Transfer { bo_handle: self.bo_handle, x, y, width, height, offset, stride: 0 })?;
+            send(&Transfer { bo_handle, x, y, width, height, offset, stride: 0, level: 0 })?;
         }
         Ok(())
     }
@@ -91,7 +106,7 @@ mod tests {
     #[test]
     fn a_rectangle_of_a_picture_is_that_rectangle() {
         let layout = Layout::linear(&BufferRequest::new(Format::XRGB8888, 100, 50, Usage::TEXTURE), Alignment::PACKED).unwrap();
-        let texture = Texture { width: 100, height: 50, texel_bytes: 4 };
+        let texture = Texels { width: 100, height: 50, texel_bytes: 4 };
         let bytes = layout.plane_region(0, region(10, 20, 30, 5)).unwrap();
         assert_eq!(texture.cover(bytes), Some((region(10, 20, 30, 5), (20 * 100 + 10) * 4)));
     }
@@ -99,7 +114,7 @@ mod tests {
     #[test]
     fn chroma_with_the_lumas_stride_is_a_rectangle_below_it() {
         let layout = Layout::linear(&BufferRequest::new(Format::NV12, 64, 32, Usage::TEXTURE), Alignment::PACKED).unwrap();
-        let texture = Texture { width: 64, height: 48, texel_bytes: 1 };
+        let texture = Texels { width: 64, height: 48, texel_bytes: 1 };
         let bytes = layout.plane_region(1, region(10, 5, 3, 3)).unwrap();
         assert_eq!(texture.cover(bytes), Some((region(10, 34, 4, 2), 34 * 64 + 10)));
     }
@@ -107,7 +122,7 @@ mod tests {
     #[test]
     fn rows_that_are_not_the_textures_are_covered_by_whole_ones() {
         let layout = Layout::linear(&BufferRequest::new(Format::YUV420, 64, 32, Usage::TEXTURE), Alignment::PACKED).unwrap();
-        let texture = Texture { width: 64, height: 48, texel_bytes: 1 };
+        let texture = Texels { width: 64, height: 48, texel_bytes: 1 };
         let bytes = layout.plane_region(2, region(0, 0, 64, 32)).unwrap();
         assert_eq!(texture.cover(bytes), Some((region(0, 40, 64, 8), 40 * 64)));
         assert_eq!(texture.cover(PlaneRegion { offset_bytes: 47 * 64, row_bytes: 65, rows: 1, stride_bytes: 64 }), None);

@@ -4,7 +4,7 @@
 //! resources, which are sent when they are unmapped. Whatever the format, the host is told of rows of four-byte pixels: what it
 //! can't show is memory of the CPU.
 
-use super::classic::{ClassicCopy, Texture};
+use super::classic::{ClassicCopy, Texels, Texture};
 use super::{Backend, Blob, Imported};
 use crate::guest::error::Error;
 use crate::guest::handles::{Handle, HandleTable};
@@ -80,18 +80,18 @@ impl DumbBackend {
     }
 
     /// What the host is told of a layout.
-    fn texture(layout: &Layout) -> Result<Texture, Error> {
+    fn texels(layout: &Layout) -> Result<Texels, Error> {
         let pixels = layout.format.info().is_some_and(is_pixels);
         let width = if pixels { layout.width } else { BYTES_ROW_PIXELS };
         let rows = layout.size_bytes.div_ceil(u64::from(width) * u64::from(PIXEL_BYTES));
         let height = u32::try_from(rows).ok().filter(|rows| *rows <= LARGEST_SIDE);
         let height = height.ok_or(Error::BeyondHost { size_bytes: layout.size_bytes })?;
-        Ok(Texture { width, height, texel_bytes: PIXEL_BYTES })
+        Ok(Texels { width, height, texel_bytes: PIXEL_BYTES })
     }
 
     fn create_one(&self, layout: &Layout) -> Result<Blob, Error> {
-        let texture = Self::texture(layout)?;
-        let Texture { width, height, .. } = texture;
+        let texels = Self::texels(layout)?;
+        let Texels { width, height, .. } = texels;
         let needed = u64::from(width) * u64::from(PIXEL_BYTES) * u64::from(height);
         if self.primary {
             let dumb = self.node.create_dumb(width, height, PIXEL_BYTES * 8)?;
@@ -107,7 +107,7 @@ impl DumbBackend {
         let resource = ResourceCreate { target: TARGET_TEXTURE_2D, format, bind: 0, width, height, size };
         let Handles { bo_handle, resource_id } = self.node.resource_create(&resource)?;
         let handle = self.handles.adopt(bo_handle);
-        let copy = self.copy_of(bo_handle, layout, texture);
+        let copy = self.copy_of(bo_handle, layout, texels);
         Ok(blob(handle, resource_id, needed, Some(copy)))
     }
 
@@ -117,7 +117,8 @@ impl DumbBackend {
         pixels.unwrap_or_default()
     }
 
-    fn copy_of(&self, bo_handle: u32, layout: &Layout, texture: Texture) -> ClassicCopy {
+    fn copy_of(&self, bo_handle: u32, layout: &Layout, texels: Texels) -> ClassicCopy {
+        let texture = Texture::Texels(texels);
         ClassicCopy { node: self.node.clone(), bo_handle, layout: *layout, texture, host_writes: false }
     }
 }
@@ -148,8 +149,8 @@ impl Backend for DumbBackend {
 
     fn adopt(&self, imported: Imported, layout: &Layout) -> Blob {
         let Imported { handle, resource_id, size_bytes, .. } = imported;
-        let texture = if self.primary { None } else { Self::texture(layout).ok() };
-        let copy = texture.map(|texture| self.copy_of(handle.bo_handle(), layout, texture));
+        let texels = if self.primary { None } else { Self::texels(layout).ok() };
+        let copy = texels.map(|texels| self.copy_of(handle.bo_handle(), layout, texels));
         blob(handle, resource_id, size_bytes, copy)
     }
 

@@ -1,10 +1,10 @@
 //! The backend for hosts with virglrenderer ([`wire::virgl`](crate::wire::virgl)).
 //!
-//! A buffer is a classic resource: the guest's pages and the host's texture, with transfers between them. YUV, and what else the host
-//! has no textures of, is held in a texture of bytes, as the layout says. One-dimensional buffers of bytes are blobs where the
+//! A buffer is a classic resource: the guest's pages and the host's texture, with transfers between them. What the host has no
+//! textures of, YUV mostly, is held in a texture of bytes, as the layout says. One-dimensional buffers of bytes are blobs where the
 //! host is seen to map them.
 
-use super::classic::{ClassicCopy, Texture};
+use super::classic::{ClassicCopy, Texels, Texture};
 use super::{Backend, Blob, Imported};
 use crate::guest::error::Error;
 use crate::guest::handles::HandleTable;
@@ -15,7 +15,8 @@ use crate::wire::alloc::{self as wire, Capabilities};
 use crate::wire::virgl::{self as protocol, CapsV2, Command, CommandHeader, PipeResourceCreate, SupportedFormatMask};
 use crate::wire::virtio_gpu::{TARGET_BUFFER, TARGET_TEXTURE_2D};
 use crate::{
-    Alignment, BufferRequest, Extent, Format, FormatClass, FormatInfo, Layout, Modifier, Offer, Support, SupportTable, Usage,
+    Alignment, BufferRequest, Extent, Format, FormatClass, FormatInfo, Layout, Modifier, Offer, PlaneFormat, Support,
+    SupportTable, Usage,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -99,24 +100,31 @@ impl VirglBackend {
         })
     }
 
-    /// What the host's texture of a layout is, with its format's number.
-    fn texture(&self, layout: &Layout) -> Result<(Texture, u32), Error> {
-        if let Some((number, texel_bytes)) = layout.format.info().and_then(|info| pixels(info, &self.sampled)) {
-            return Ok((Texture { width: layout.width, height: layout.height, texel_bytes }, number));
+    /// What the host's texture of a layout is: its format's number, its sides, and how it holds the bytes.
+    fn texture(&self, layout: &Layout) -> Result<(u32, (u32, u32), Texture), Error> {
+        let (width, height) = (layout.width, layout.height);
+        if let Some((info, number)) = layout.format.info().and_then(|info| Some((info, native(info, &self.sampled)?))) {
+            let texture = match info.planes {
+                [plane] => Texture::Texels(Texels { width, height, texel_bytes: plane.block_bytes.into() }),
+                _ => Texture::Planes,
+            };
+            return Ok((number, (width, height), texture));
         }
         let stride = layout.planes.first().map_or(BYTES_STRIDE, |plane| plane.stride_bytes);
         let rows = layout.size_bytes.div_ceil(stride.max(1).into());
         let height = u32::try_from(rows).ok().filter(|rows| (*rows).max(stride) <= self.largest_side);
         let height = height.ok_or(Error::BeyondHost { size_bytes: layout.size_bytes })?;
         let number = Format::R8.info().and_then(|info| info.virgl).unwrap_or_default();
-        Ok((Texture { width: stride, height, texel_bytes: 1 }, number))
+        Ok((number, (stride, height), Texture::Texels(Texels { width: stride, height, texel_bytes: 1 })))
     }
 
     fn create_texture(&self, request: &BufferRequest, layout: &Layout) -> Result<Blob, Error> {
-        let (texture, format) = self.texture(layout)?;
-        let Texture { width, height, texel_bytes } = texture;
-        let bytes = u64::from(width) * u64::from(height) * u64::from(texel_bytes);
-        let bytes = bytes.max(layout.size_bytes).next_multiple_of(self.offer.blob_alignment.into());
+        let (format, (width, height), texture) = self.texture(layout)?;
+        let texels = match texture {
+            Texture::Texels(texels) => u64::from(width) * u64::from(height) * u64::from(texels.texel_bytes),
+            Texture::Planes => 0,
+        };
+        let bytes = texels.max(layout.size_bytes).next_multiple_of(self.offer.blob_alignment.into());
         let size = u32::try_from(bytes).map_err(|_| Error::BeyondHost { size_bytes: bytes })?;
         let resource = ResourceCreate { target: TARGET_TEXTURE_2D, format, bind: bind(request), width, height, size };
         let Handles { bo_handle, resource_id } = self.node.resource_create(&resource)?;
@@ -180,13 +188,18 @@ fn drawn() -> Usage {
     Usage::RENDER | Usage::VIDEO_DECODER | Usage::CAMERA_WRITE | Usage::FRONT_RENDERING
 }
 
-/// The host's number of a format that it has textures of, one texel for each pixel, and the texel's bytes.
-fn pixels(info: &FormatInfo, sampled: &SupportedFormatMask) -> Option<(u32, u32)> {
-    let number = info.virgl.filter(|number| sampled.contains(*number))?;
-    match info.planes {
-        [plane] if info.class != FormatClass::Yuv && plane.block_width == 1 => Some((number, plane.block_bytes.into())),
-        _ => None,
-    }
+/// The host's number of a format that it has textures of: one texel for each pixel, or several planes.
+fn native(info: &FormatInfo, sampled: &SupportedFormatMask) -> Option<u32> {
+    let one_texel_a_pixel = |plane: &PlaneFormat| info.class != FormatClass::Yuv && plane.block_width == 1;
+    let native = matches!(info.planes, [_, _, ..]) || info.planes.first().is_some_and(one_texel_a_pixel);
+    info.virgl.filter(|number| native && sampled.contains(*number))
+}
+
+/// A row of whole samples: hosts take strides of planes to be in the proportion of their samples.
+fn with_whole_samples(request: &BufferRequest) -> BufferRequest {
+    let widest = request.format.planes().iter().map(|plane| plane.horizontal_subsampling).max().unwrap_or(1);
+    let width = request.width.checked_next_multiple_of(widest.into()).unwrap_or(request.width);
+    BufferRequest { width, ..request.clone() }
 }
 
 fn bind(request: &BufferRequest) -> u32 {
@@ -206,8 +219,8 @@ fn bind(request: &BufferRequest) -> u32 {
 fn support(info: &FormatInfo, caps: &CapsV2) -> Vec<Support> {
     use Usage as U;
     let others = U::CPU | U::CAMERA_WRITE | U::CAMERA_READ | U::VIDEO_DECODER | U::VIDEO_ENCODER;
-    let (usages, alignment) = match (pixels(info, &caps.v1.sampler), info.class) {
-        (Some((number, _)), class) => {
+    let (usages, alignment) = match (native(info, &caps.v1.sampler), info.class) {
+        (Some(number), class) => {
             // Depth does not come back from the host as it was sent.
             let depth = class == FormatClass::Depth;
             let mut usages = if depth { U::TEXTURE } else { others | U::TEXTURE };
@@ -241,7 +254,8 @@ impl Backend for VirglBackend {
     fn resolve(&self, request: &BufferRequest) -> Result<Layout, Error> {
         request.check()?;
         let support = self.offer.table.choose(request)?;
-        Ok(Layout { modifier: support.modifier, ..Layout::linear(request, support.alignment)? })
+        let whole = Layout::linear(&with_whole_samples(request), support.alignment)?;
+        Ok(Layout { width: request.width, modifier: support.modifier, ..whole })
     }
 
     fn create(&self, request: &BufferRequest, layout: &Layout, count: usize) -> Result<Vec<Blob>, Error> {
@@ -260,7 +274,7 @@ impl Backend for VirglBackend {
         let Imported { handle, resource_id, size_bytes, is_blob } = imported;
         // Whoever made it may draw into it; what is a blob has no copy.
         let texture = if is_blob { None } else { self.texture(layout).ok() };
-        let copy = texture.map(|(texture, _)| Box::new(self.copy_of(handle.bo_handle(), layout, texture, true)) as _);
+        let copy = texture.map(|(_, _, texture)| Box::new(self.copy_of(handle.bo_handle(), layout, texture, true)) as _);
         Blob { handle, resource_id, size_bytes, mappable: true, made_of: None, copy }
     }
 

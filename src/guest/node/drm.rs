@@ -202,16 +202,16 @@ impl Node for DrmNode {
     }
 
     fn transfer_to_host(&self, transfer: &Transfer) -> Result<(), NodeError> {
-        let Transfer { bo_handle, x, y, width: w, height: h, offset, stride } = *transfer;
+        let Transfer { bo_handle, x, y, width: w, height: h, offset, stride, level } = *transfer;
         let flat = virtgpu::TransferToHost { d: FLAT, ..virtgpu::TransferToHost::default() };
-        let mut argument = virtgpu::TransferToHost { bo_handle, x, y, w, h, offset, stride, ..flat };
+        let mut argument = virtgpu::TransferToHost { bo_handle, x, y, w, h, offset, stride, level, ..flat };
         virtgpu::transfer_to_host(self.as_fd(), &mut argument).map_err(failed(Ioctl::TransferToHost))
     }
 
     fn transfer_from_host(&self, transfer: &Transfer) -> Result<(), NodeError> {
-        let Transfer { bo_handle, x, y, width: w, height: h, offset, stride } = *transfer;
+        let Transfer { bo_handle, x, y, width: w, height: h, offset, stride, level } = *transfer;
         let flat = virtgpu::TransferFromHost { d: FLAT, ..virtgpu::TransferFromHost::default() };
-        let mut argument = virtgpu::TransferFromHost { bo_handle, x, y, w, h, offset, stride, ..flat };
+        let mut argument = virtgpu::TransferFromHost { bo_handle, x, y, w, h, offset, stride, level, ..flat };
         virtgpu::transfer_from_host(self.as_fd(), &mut argument).map_err(failed(Ioctl::TransferFromHost))
     }
 

@@ -259,6 +259,7 @@ impl Loopback {
             offset: u64::from(transfer.offset).into(),
             resource_id: gem.resource_id.into(),
             stride: transfer.stride.into(),
+            level: transfer.level.into(),
             ..wire::TransferHost3d::default()
         };
         gem.add_fence(self.driver.send_fenced(command(number, self.ctx_id, body, &[]), None));

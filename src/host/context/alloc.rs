@@ -2,10 +2,9 @@
 
 mod reply;
 
-use super::{BlobClaim, Services};
+use super::{BlobClaim, Protocol, Services};
 use crate::host::CommandError;
-use crate::host::object::{Object, Ticket};
-use crate::host::quota::Amount;
+use crate::host::object::{Object, Ticket, blob_holds};
 use crate::host::resolver::{Parameters, ResolveError, Resolver};
 use crate::host::resource::{ResourceKind, printable};
 use crate::wire::alloc::{self as wire, Capabilities, Frame, Opcode, Status, split_body, split_list};
@@ -16,9 +15,6 @@ use std::collections::btree_map::Entry;
 use zerocopy::little_endian::{U32, U64};
 
 pub(in crate::host) use reply::{Answer, ClaimAnswer};
-
-/// The largest page of a guest kernel: how far it may round a blob's size up.
-const LARGEST_GUEST_PAGE: u64 = 64 * 1024;
 
 /// What one context of the allocation capset has.
 #[derive(Default)]
@@ -36,22 +32,9 @@ enum Outcome {
     AtClaim,
 }
 
-impl AllocContext {
-    /// Commands taken, and refused.
-    pub fn counts(&self) -> (u64, u64) {
-        (self.commands, self.refused)
-    }
-
-    pub fn object_count(&self) -> usize {
-        self.objects.len()
-    }
-
-    pub fn resource_left(&mut self, resource_id: u32) {
-        self.ring = self.ring.filter(|ring| ring.resource_id != resource_id);
-    }
-
-    /// Executes a submission: refused whole when its framing is wrong, else command by command, each told in its own slot.
-    pub fn submit(&mut self, stream: &[u8], services: &mut Services<'_>) -> Result<(), CommandError> {
+impl Protocol for AllocContext {
+    /// Refused whole when its framing is wrong, else executed command by command, each told in its own slot.
+    fn submit(&mut self, stream: &[u8], services: &mut Services<'_>) -> Result<(), CommandError> {
         if let Some(init) = lone_init(stream) {
             return self.init(stream, init, services);
         }
@@ -72,6 +55,43 @@ impl AllocContext {
         Ok(())
     }
 
+    /// Takes the object out of the context: it becomes the blob, or it is freed and the refusal told.
+    fn claim(&mut self, claim: BlobClaim, services: &Services<'_>) -> Result<Object, CommandError> {
+        let BlobClaim { blob_id, size, flags } = claim;
+        let object = self.objects.remove(&blob_id).ok_or(CommandError::UnknownBlob(blob_id))?;
+        let mismatch = if object.blob_size != size {
+            Some((Status::SizeMismatch, "size", size, object.blob_size))
+        } else if object.blob_flags != flags {
+            Some((Status::FlagsMismatch, "flags", flags.into(), object.blob_flags.into()))
+        } else {
+            None
+        };
+        let Some((status, what, claimed, wanted)) = mismatch else { return Ok(object) };
+        self.refused += 1;
+        if let Some(ticket) = object.at_claim {
+            self.reply(ticket, Err(status.into()), services);
+        }
+        Err(CommandError::Claim { blob_id, what, claimed, object: wanted })
+    }
+
+    fn answer_claim(&mut self, claimed: ClaimAnswer, services: &Services<'_>) {
+        self.reply(claimed.ticket, claimed.result.map_err(Failure::from), services);
+    }
+
+    fn resource_left(&mut self, resource_id: u32) {
+        self.ring = self.ring.filter(|ring| ring.resource_id != resource_id);
+    }
+
+    fn counts(&self) -> (u64, u64) {
+        (self.commands, self.refused)
+    }
+
+    fn object_count(&self) -> usize {
+        self.objects.len()
+    }
+}
+
+impl AllocContext {
     fn reply(&self, ticket: Ticket, result: Result<Answer, Failure>, services: &Services<'_>) {
         if let Some(ring) = self.ring {
             ring.reply(ticket, result, services);
@@ -124,7 +144,9 @@ impl AllocContext {
         let (claim, rest) = body::<wire::Claim>(bytes)?;
         let request = image_request(rest)?;
         let (resolver, layout) = services.host.resolvers.resolve(&request)?;
-        check_blob_size(claim.blob_size.get(), layout.size_bytes, services.host.blob_alignment)?;
+        if !blob_holds(claim.blob_size.get(), layout.size_bytes, services.host.blob_alignment) {
+            return Err(Status::SizeMismatch.into());
+        }
         let parameters = Parameters::Image { request: &request, layout: &layout };
         self.allocate(&claim, resolver, &parameters, ticket, services)
     }
@@ -142,7 +164,7 @@ impl AllocContext {
         self.allocate(&claim, resolver, &parameters, ticket, services)
     }
 
-    /// Makes an object: the id first, then the quota, then the memory, so that a refusal leaves nothing behind.
+    /// Makes an object, the id first.
     fn allocate(
         &mut self,
         claim: &wire::Claim,
@@ -158,19 +180,10 @@ impl AllocContext {
         let Entry::Vacant(place) = self.objects.entry(claim.blob_id.get()) else {
             return Err(Status::IdInUse.into());
         };
-        let charge = services.account.charge(Amount { bytes: blob_size, objects: 1, fds: 1 })?;
-        let allocation = resolver.allocate(parameters, blob_size)?;
-        let backing = resolver.backing();
-        let answer = Answer::of(&allocation, backing);
-        place.insert(Object {
-            allocation,
-            backing,
-            name: String::new(),
-            blob_size,
-            blob_flags: claim.blob_flags.get(),
-            at_claim,
-            charge,
-        });
+        let object: Result<_, Failure> = Object::make(resolver, parameters, blob_size, claim.blob_flags.get(), services.account);
+        let object = Object { at_claim, ..object? };
+        let answer = Answer::of(&object.allocation, object.backing);
+        place.insert(object);
         Ok(if at_claim.is_some() { Outcome::AtClaim } else { Outcome::Answer(answer) })
     }
 
@@ -185,29 +198,6 @@ impl AllocContext {
         };
         *target.ok_or(Status::UnknownId)? = printable(name);
         Ok(Outcome::Answer(Answer::default()))
-    }
-
-    /// Takes the object out of the context: it becomes the blob, or it is freed and the refusal told.
-    pub fn claim(&mut self, claim: BlobClaim, services: &Services<'_>) -> Result<Object, CommandError> {
-        let BlobClaim { blob_id, size, flags } = claim;
-        let object = self.objects.remove(&blob_id).ok_or(CommandError::UnknownBlob(blob_id))?;
-        let mismatch = if object.blob_size != size {
-            Some((Status::SizeMismatch, "size", size, object.blob_size))
-        } else if object.blob_flags != flags {
-            Some((Status::FlagsMismatch, "flags", flags.into(), object.blob_flags.into()))
-        } else {
-            None
-        };
-        let Some((status, what, claimed, wanted)) = mismatch else { return Ok(object) };
-        self.refused += 1;
-        if let Some(ticket) = object.at_claim {
-            self.reply(ticket, Err(status.into()), services);
-        }
-        Err(CommandError::Claim { blob_id, what, claimed, object: wanted })
-    }
-
-    pub fn answer_claim(&self, claimed: ClaimAnswer, services: &Services<'_>) {
-        self.reply(claimed.ticket, claimed.result.map_err(Failure::from), services);
     }
 }
 
@@ -226,28 +216,6 @@ fn image_request(bytes: &[u8]) -> Result<BufferRequest, Failure> {
     let (request, rest) = body::<wire::ImageRequest>(bytes)?;
     let (modifiers, _) = split_list::<U64>(rest, request.modifier_count.get(), wire::MAX_MODIFIERS).ok_or(Status::Malformed)?;
     Ok(BufferRequest::from_wire(&request, modifiers))
-}
-
-/// A blob is as large as its image, but for what the guest kernel rounds up.
-fn check_blob_size(blob_size: u64, image_size: u64, blob_alignment: u32) -> Result<(), Failure> {
-    let aligned = image_size.checked_next_multiple_of(blob_alignment.into()).ok_or(Status::Extent)?;
-    if blob_size < image_size || blob_size - image_size >= aligned - image_size + LARGEST_GUEST_PAGE {
-        return Err(Status::SizeMismatch.into());
-    }
-    Ok(())
-}
-
-/// A blob with id 0: memory that no command asked for.
-pub(super) fn plain_memory(claim: BlobClaim, services: &Services<'_>) -> Result<Object, CommandError> {
-    if claim.size == 0 {
-        return Err(CommandError::Parameter { what: "blob size", value: 0 });
-    }
-    let resolver = services.host.resolvers.memory()?;
-    let charge = services.account.charge(Amount { bytes: claim.size, objects: 1, fds: 1 })?;
-    let allocation = resolver.allocate(&Parameters::Memory, claim.size)?;
-    let BlobClaim { size: blob_size, flags: blob_flags, .. } = claim;
-    let backing = resolver.backing();
-    Ok(Object { allocation, backing, name: String::new(), blob_size, blob_flags, at_claim: None, charge })
 }
 
 fn resolve(bytes: &[u8], services: &Services<'_>) -> Result<Outcome, Failure> {

@@ -72,7 +72,7 @@ fn the_capset_is_listed_and_read_whole() {
 #[test]
 fn other_capsets_indexes_and_versions_are_refused() {
     let guest = Guest::new();
-    let index = wire::GetCapsetInfo { capset_index: 1.into(), ..wire::GetCapsetInfo::default() };
+    let index = wire::GetCapsetInfo { capset_index: 2.into(), ..wire::GetCapsetInfo::default() };
     assert_eq!(guest.command(Command::GetCapsetInfo, 0, index, &[]), Reply::ErrInvalidParameter);
     for (capset_id, version) in [(1, 1), (20, 2)] {
         let body = wire::GetCapset { capset_id: u32::into(capset_id), version: u32::into(version) };
@@ -212,7 +212,6 @@ fn classic_resources_of_other_formats_and_shapes_are_refused() {
     assert_eq!(guest.create_2d(7, 1, 65535, 65535), Reply::ErrOutOfMemory);
     assert_eq!(guest.create_2d(0, 1, 4, 4), Reply::ErrInvalidResourceId);
     assert_eq!(guest.create_2d(RING, 1, 4, 4), Reply::ErrInvalidResourceId);
-    assert_eq!(create_3d(&guest, 7, 166, |_| {}), Reply::ErrInvalidParameter, "planes come with the virgl context");
     assert_eq!(create_3d(&guest, 7, 1, |body| body.target = 3.into()), Reply::ErrInvalidParameter);
     assert_eq!(create_3d(&guest, 7, 1, |body| body.array_size = 2.into()), Reply::ErrInvalidParameter);
     assert_eq!(create_3d(&guest, 7, 1, |body| body.last_level = 1.into()), Reply::ErrInvalidParameter);

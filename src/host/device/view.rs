@@ -46,12 +46,12 @@ impl Device {
             *made.entry(resource.owner).or_default() += 1;
         }
         let describe = |(id, context): (&u32, &Context)| {
-            let (commands, refused) = context.counts();
+            let (commands, refused) = context.protocol.counts();
             ContextInfo {
                 id: *id,
                 name: context.name.clone(),
                 capset_id: context.capset_id,
-                objects: context.object_count(),
+                objects: context.protocol.object_count(),
                 resources: made.get(id).copied().unwrap_or(0),
                 attached: context.attached.len(),
                 held: context.account.used(),

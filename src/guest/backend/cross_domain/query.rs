@@ -11,7 +11,7 @@ use crate::usage::Dialect;
 use crate::wire::cross_domain::{
     CHANNEL_TYPE_NONE, Command, GetImageRequirements, Header, ImageRequirements, Init, InitLegacy, InitV1, QUERY_RING,
 };
-use crate::{BufferRequest, Format, Layout, Modifier, Plane, PlaneFormat, Planes, Usage};
+use crate::{BufferRequest, Format, Layout, LayoutError, Modifier, PlaneFormat, Usage};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -109,8 +109,7 @@ impl QueryRing {
             let BufferRequest { format, width, height, usage, .. } = *request;
             return Err(Error::RefusedQuery { format, width, height, usage });
         }
-        let layout = layout_of(request, &answer);
-        layout.check().map_err(|source| Error::HostLayout { source })?;
+        let layout = layout_of(request, &answer).map_err(|source| Error::HostLayout { source })?;
         Ok(Requirements { layout, blob_id: answer.blob_id.get() })
     }
 }
@@ -121,29 +120,10 @@ fn whole_samples(request: &BufferRequest, side: u32, subsampling: impl Fn(&Plane
     side.checked_next_multiple_of(largest.into()).unwrap_or(side)
 }
 
-/// The layout in an answer. It has no sizes of planes: each reaches to the next one, or to the end.
-fn layout_of(request: &BufferRequest, answer: &ImageRequirements) -> Layout {
-    let size_bytes = answer.size.get();
-    let places: Vec<_> = answer.strides.iter().zip(answer.offsets).map(|(stride, offset)| (stride.get(), offset.get())).collect();
-    let used = places.iter().take_while(|(stride, _)| *stride != 0);
-    let planes: Vec<_> = used
-        .map(|(stride_bytes, offset)| {
-            let offset_bytes = u64::from(*offset);
-            let behind =
-                places.iter().filter(|(stride, other)| *stride != 0 && other > offset).map(|(_, other)| u64::from(*other));
-            let end = behind.min().unwrap_or(size_bytes);
-            Plane { stride_bytes: *stride_bytes, offset_bytes, size_bytes: end.saturating_sub(offset_bytes) }
-        })
-        .collect();
-    let BufferRequest { format, width, height, .. } = *request;
-    Layout {
-        format,
-        width,
-        height,
-        layers: 1,
-        modifier: Modifier::new(answer.modifier.get()),
-        planes: Planes::new(&planes).unwrap_or_default(),
-        layer_stride_bytes: size_bytes,
-        size_bytes,
-    }
+/// The layout in an answer, which ends with the first plane that has no stride.
+fn layout_of(request: &BufferRequest, answer: &ImageRequirements) -> Result<Layout, LayoutError> {
+    let places = answer.strides.iter().zip(answer.offsets).map(|(stride, offset)| (stride.get(), offset.get().into()));
+    let planes: Vec<_> = places.take_while(|(stride, _)| *stride != 0).collect();
+    let (size, modifier) = ((request.width, request.height), Modifier::new(answer.modifier.get()));
+    Layout::reported(request.format, size, modifier, &planes, answer.size.get())
 }

@@ -27,7 +27,7 @@ fn threaded(delay: Duration) -> Loopback {
 fn parameters_are_those_of_the_device() {
     let node = Loopback::new().unwrap();
     let params = Param::ALL.map(|param| node.get_param(param).ok());
-    assert_eq!(params, [Some(1), Some(1), Some(1), Some(1), Some(1), Some(1), Some(1 << 20), Some(1), None]);
+    assert_eq!(params, [Some(1), Some(1), Some(1), Some(1), Some(1), Some(1), Some(1 << 20 | 1 << 5), Some(1), None]);
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn classic_resources_are_transferred() {
     let map = node.mmap(node.map(handles.bo_handle).unwrap(), 4096).unwrap();
     map.write(0, &[3; 256]).unwrap();
     let bo_handle = handles.bo_handle;
-    let transfer = Transfer { bo_handle, x: 0, y: 4, width: 16, height: 2, offset: 0, stride: 0 };
+    let transfer = Transfer { bo_handle, x: 0, y: 4, width: 16, height: 2, offset: 0, stride: 0, level: 0 };
     node.transfer_to_host(&transfer).unwrap();
     node.wait(bo_handle).unwrap();
     let mut seen = [0; 256];

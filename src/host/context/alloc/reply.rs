@@ -104,9 +104,7 @@ impl Ring {
     pub fn new(init: &wire::Init, services: &Services<'_>) -> Result<Self, CommandError> {
         let resource_id = init.resource_id.get();
         let (slot_count, offset) = (init.slot_count.get(), init.offset.get());
-        let backing = services
-            .backing_of(resource_id)
-            .ok_or(CommandError::State { resource_id, why: "it is no guest blob attached to the context" })?;
+        let backing = services.backing_of(resource_id)?;
         if slot_count == 0 || slot_count > wire::MAX_SLOTS {
             return Err(CommandError::Parameter { what: "slot count", value: slot_count.into() });
         }
@@ -133,12 +131,12 @@ impl Ring {
         let reply = Reply { sequence: ticket.sequence.into(), ..reply };
         let at = self.offset + u64::from(ticket.slot) * SLOT_BYTES;
         let memory = services.host.memory;
-        let written =
-            services.backing_of(self.resource_id).and_then(|backing| backing.address_of(at, SLOT_BYTES)).map(|address| {
-                let (_, after_status) = reply.as_bytes().split_at(size_of::<u32>());
-                memory.write(address + size_of::<u32>() as u64, after_status)?;
-                memory.store_release(address, status.number())
-            });
+        let address = services.backing_of(self.resource_id).ok().and_then(|backing| backing.address_of(at, SLOT_BYTES));
+        let written = address.map(|address| {
+            let (_, after_status) = reply.as_bytes().split_at(size_of::<u32>());
+            memory.write(address + size_of::<u32>() as u64, after_status)?;
+            memory.store_release(address, status.number())
+        });
         match written {
             Some(Ok(())) => {}
             Some(Err(error)) => log::debug!("reply slot {}: {error}", ticket.slot),
