@@ -89,8 +89,8 @@ fn the_cursor_queue_is_served_as_the_control_queue_is() {
 fn the_configuration_space_is_sixteen_bytes_and_zeroes_behind() {
     let process = Process::start();
     let mut vmm = Vmm::greet(&process);
-    // No events, one screen, one capset.
-    let expected = [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0];
+    // No events, one screen, two capsets.
+    let expected = [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0];
     assert_eq!(vmm.config(16), expected);
     let more = vmm.config(256);
     assert_eq!((&more[..16], &more[16..]), (&expected[..], &[0; 240][..]));

@@ -1,19 +1,18 @@
 //! Hosts other than the usual one: tiled layouts that only they know, hosts that fail, and hosts that lie.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::io::{PipeReader, Write};
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+mod foreign;
+mod meddler;
+
+use meddler::{Meddler, Meddling};
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use virgbm::guest::node::loopback::{Loopback, LoopbackOptions};
-use virgbm::guest::node::{
-    BlobCreate, ContextInit, Dumb, Execbuffer, Handles, Node, NodeError, Param, ResourceCreate, ResourceInfo, Transfer,
-};
 use virgbm::guest::{BackendKind, Device, DeviceOptions, Error};
 use virgbm::host::resolver::OutOfMemory;
-use virgbm::host::{Allocation, Amount, Features, MemoryResolver, Parameters, ResolveError, Resolver};
-use virgbm::sys::mmap::Mmap;
+use virgbm::host::{Allocation, Amount, Features, MemoryResolver, Parameters, Protocols, ResolveError, Resolver};
 use virgbm::wire::alloc::{Backing, Capabilities, Opcode, Status};
 use virgbm::{
     Alignment, BufferRequest, Extent, Format, Layout, LayoutError, Modifier, OfferError, Plane, Planes, Support, Usage,
@@ -219,7 +218,9 @@ fn a_host_with_neither_window_nor_guest_memory_says_that_the_cpu_has_no_access()
 #[test]
 fn a_node_that_no_backend_serves_tells_why_for_each() {
     let options = DeviceOptions { capset_id: 21, ..DeviceOptions::default() };
-    let error = Device::open_with(Loopback::new().unwrap(), &options).err().unwrap();
+    let mut host = LoopbackOptions::default();
+    host.config.protocols = Protocols::ALLOC;
+    let error = Device::open_with(Loopback::with_options(host).unwrap(), &options).err().unwrap();
     let Error::NoBackend { verdicts } = &error else { panic!("{error}") };
     assert_eq!(verdicts.iter().map(|verdict| verdict.kind).collect::<Vec<_>>(), BackendKind::ALL);
     assert!(error.to_string().contains("does not offer capset 21"), "{error}");
@@ -244,94 +245,12 @@ fn a_device_that_lacks_a_feature_is_refused_with_the_feature_as_the_reason() {
 #[test]
 fn a_backend_that_is_offered_and_fails_gives_way_to_the_next_one() {
     let meddling = Arc::new(Meddling { capset: Some((0, 1)), ..Meddling::default() });
-    let node = Loopback::with_options(LoopbackOptions { primary: true, ..LoopbackOptions::default() }).unwrap();
-    let device = Device::open(Meddler { node, meddling }).unwrap();
+    let mut options = LoopbackOptions { primary: true, ..LoopbackOptions::default() };
+    options.config.protocols = Protocols::ALLOC;
+    let device = Device::open(Meddler { node: Loopback::with_options(options).unwrap(), meddling }).unwrap();
     let verdicts = device.verdicts();
     assert!(verdicts[0].reason.contains("it is offered, and fails"), "{verdicts:?}");
     assert!(verdicts.iter().any(|verdict| verdict.chosen && verdict.kind == BackendKind::Dumb), "{verdicts:?}");
-}
-
-/// What a [`Meddler`] does to what goes through it.
-#[derive(Default)]
-struct Meddling {
-    /// Commands are lost on their way to the host.
-    deaf: AtomicBool,
-    /// Fences are not signalled as long as there is one here to stand for them: the host does nothing at all.
-    stuck: Mutex<Option<PipeReader>>,
-    /// A number of the capset is replaced: its offset and its value.
-    capset: Option<(usize, u32)>,
-}
-
-/// A node between library and host.
-struct Meddler {
-    node: Loopback,
-    meddling: Arc<Meddling>,
-}
-
-impl Meddler {
-    fn command<'a>(&self, command: &'a [u8]) -> &'a [u8] {
-        if self.meddling.deaf.load(Ordering::Relaxed) { &[] } else { command }
-    }
-}
-
-impl Node for Meddler {
-    fn file(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-    fn get_param(&self, param: Param) -> Result<u64, NodeError> {
-        self.node.get_param(param)
-    }
-    fn get_caps(&self, capset_id: u32, version: u32, buffer: &mut [u8]) -> Result<(), NodeError> {
-        self.node.get_caps(capset_id, version, buffer)?;
-        if let Some((offset, value)) = self.meddling.capset {
-            buffer[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
-        }
-        Ok(())
-    }
-    fn context_init(&self, context: &ContextInit<'_>) -> Result<(), NodeError> {
-        self.node.context_init(context)
-    }
-    fn execbuffer(&self, submission: &Execbuffer<'_>) -> Result<Option<OwnedFd>, NodeError> {
-        let fence = self.node.execbuffer(&Execbuffer { command: self.command(submission.command), ..*submission })?;
-        let stuck = self.meddling.stuck.lock().unwrap();
-        Ok(fence.map(|fence| stuck.as_ref().map_or(fence, |stuck| stuck.try_clone().unwrap().into())))
-    }
-    fn resource_create(&self, resource: &ResourceCreate) -> Result<Handles, NodeError> {
-        self.node.resource_create(resource)
-    }
-    fn resource_create_blob(&self, blob: &BlobCreate<'_>) -> Result<Handles, NodeError> {
-        self.node.resource_create_blob(&BlobCreate { command: self.command(blob.command), ..*blob })
-    }
-    fn create_dumb(&self, width: u32, height: u32, bits_per_pixel: u32) -> Result<Dumb, NodeError> {
-        self.node.create_dumb(width, height, bits_per_pixel)
-    }
-    fn resource_info(&self, bo_handle: u32) -> Result<ResourceInfo, NodeError> {
-        self.node.resource_info(bo_handle)
-    }
-    fn map(&self, bo_handle: u32) -> Result<u64, NodeError> {
-        self.node.map(bo_handle)
-    }
-    fn mmap(&self, offset: u64, length: u64) -> Result<Mmap, NodeError> {
-        self.node.mmap(offset, length)
-    }
-    fn transfer_to_host(&self, transfer: &Transfer) -> Result<(), NodeError> {
-        self.node.transfer_to_host(transfer)
-    }
-    fn transfer_from_host(&self, transfer: &Transfer) -> Result<(), NodeError> {
-        self.node.transfer_from_host(transfer)
-    }
-    fn wait(&self, bo_handle: u32) -> Result<(), NodeError> {
-        self.node.wait(bo_handle)
-    }
-    fn prime_handle_to_fd(&self, bo_handle: u32) -> Result<OwnedFd, NodeError> {
-        self.node.prime_handle_to_fd(bo_handle)
-    }
-    fn prime_fd_to_handle(&self, fd: BorrowedFd<'_>) -> Result<u32, NodeError> {
-        self.node.prime_fd_to_handle(fd)
-    }
-    fn gem_close(&self, bo_handle: u32) -> Result<(), NodeError> {
-        self.node.gem_close(bo_handle)
-    }
 }
 
 #[test]
@@ -396,7 +315,8 @@ fn a_capset_of_another_magic_version_or_size_is_refused() {
         let meddling = Arc::new(Meddling { capset: Some((offset, value)), ..Meddling::default() });
         let node = Loopback::new().unwrap();
         let host = node.host().clone();
-        let error = Device::open(Meddler { node, meddling }).err().unwrap();
+        let only = DeviceOptions { backend: Some(BackendKind::Alloc), ..DeviceOptions::default() };
+        let error = Device::open_with(Meddler { node, meddling }, &only).err().unwrap();
         assert_eq!(host.stats().held, Amount::default());
         match error {
             Error::Offer { capset_id: 20, source } => source,
