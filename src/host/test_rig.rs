@@ -244,6 +244,11 @@ impl Guest {
         assert_eq!(self.command(Command::CtxCreate, id, body, &[]), Reply::OkNoData);
     }
 
+    /// CTX_DESTROY, which must work.
+    pub fn destroy_context(&self, id: u32) {
+        assert_eq!(self.command(Command::CtxDestroy, id, (), &[]), Reply::OkNoData);
+    }
+
     /// A command whose body is a resource's number.
     pub fn on_resource(&self, command: Command, ctx_id: u32, id: u32) -> Reply {
         self.command(command, ctx_id, wire::ResourceId { resource_id: id.into(), ..wire::ResourceId::default() }, &[])

@@ -23,10 +23,10 @@ fn conforms(host: &str, backend: BackendKind, drawn: bool, options: impl Fn() ->
         let module = node.host().clone();
         let device = Device::open_with(node, &choice).unwrap();
         assert!(device.verdicts().iter().any(|verdict| verdict.chosen && verdict.kind == backend), "{:?}", device.verdicts());
-        let line = suite::run(host, &device, &other, drawn);
-        assert!(!line.contains("comes back changed"), "{line}");
+        let report = suite::run(host, &device, &other, drawn);
+        assert!(!report.contains("comes back changed"), "{report}");
         if thread.is_none() {
-            println!("{line}");
+            println!("{report}");
         }
         drop((device, other));
         assert_eq!(module.stats().errors, 0, "the host has refused nothing");
@@ -105,10 +105,16 @@ fn each_operation_costs_the_calls_that_it_must() {
     let host_blob = ["1 RESOURCE_CREATE_BLOB", "1 MAP, 1 mmap", "none", "none", "1 GEM_CLOSE"];
     assert_eq!(calls(Loopback::new().unwrap(), Format::NV12, cpu), host_blob);
     assert_eq!(calls(RutabagaNode::new(), Format::NV12, cpu), host_blob);
+    let cross_domain = Loopback::with_options(speaking(Protocols::CROSS_DOMAIN)).unwrap();
+    assert_eq!(calls(cross_domain, Format::NV12, cpu), host_blob);
     let dumb = ["1 MODE_CREATE_DUMB", "1 MAP, 1 mmap", "none", "none", "1 GEM_CLOSE"];
     assert_eq!(calls(Loopback::with_options(two_dimensional(true)).unwrap(), Format::XRGB8888, cpu), dumb);
     let classic = ["1 RESOURCE_CREATE", "1 MAP, 1 mmap", "none", "1 TRANSFER_TO_HOST", "1 GEM_CLOSE"];
     assert_eq!(calls(Loopback::with_options(two_dimensional(false)).unwrap(), Format::XRGB8888, cpu), classic);
+    // One transfer carries all planes that a texture has.
+    for format in [Format::XRGB8888, Format::NV12] {
+        assert_eq!(calls(Loopback::with_options(speaking(Protocols::VIRGL)).unwrap(), format, cpu), classic);
+    }
     let planes = ["1 RESOURCE_CREATE", "1 MAP, 1 mmap", "none", "2 TRANSFER_TO_HOST", "1 GEM_CLOSE"];
     assert_eq!(calls(Loopback::with_options(two_dimensional(false)).unwrap(), Format::NV12, cpu), planes);
 }

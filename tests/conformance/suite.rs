@@ -1,4 +1,4 @@
-//! What must hold on every host: one suite over devices, and what each can and cannot as a line of a table.
+//! What must hold on every host: one suite over devices, and what each can and cannot as a row of a table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -102,7 +102,7 @@ fn live(device: &Device, other: &Device, request: &BufferRequest) -> Result<Modi
     Ok(layout.modifier)
 }
 
-/// Runs the suite on a device and another file of the same host, and gives a line for each thing that the host refuses.
+/// Runs the suite on a device and another file of the same host, and tells what the host makes and what it refuses.
 ///
 /// With `drawn` the buffers are also such that the host draws into, so that what was written is read back from the host.
 pub fn run(host: &str, device: &Device, other: &Device, drawn: bool) -> String {
@@ -150,17 +150,15 @@ fn threads(device: &Device) {
     });
 }
 
+/// A row of the table that tests/run gathers, and behind it why something was refused.
 fn describe(host: &str, device: &Device, outcomes: &[Outcome]) -> String {
     let made = outcomes.iter().filter(|outcome| !outcome.made.is_empty());
     let planar = made.clone().filter(|outcome| outcome.format.planes().len() > 1).count();
     let modifiers: BTreeSet<_> = made.clone().flat_map(|outcome| &outcome.made).map(ToString::to_string).collect();
-    let backend = device.verdicts().iter().find(|verdict| verdict.chosen).unwrap();
+    let backend = device.verdicts().iter().find(|verdict| verdict.chosen).unwrap().kind.name();
     let (count, of) = (made.count(), outcomes.len());
     let modifiers: Vec<_> = modifiers.into_iter().collect();
-    let mut line = format!(
-        "{host}: {count} of {of} formats, {planar} of them of several planes; modifiers {}; {backend}",
-        modifiers.join(" ")
-    );
+    let mut report = format!("| {host} | {backend} | {count} of {of} | {planar} | {} |", modifiers.join(" "));
     // What is refused for the same reason, together.
     let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for outcome in outcomes {
@@ -174,7 +172,7 @@ fn describe(host: &str, device: &Device, outcomes: &[Outcome]) -> String {
         }
     }
     for (reason, what) in reasons {
-        write!(line, "\n    not {}: {reason}", what.join(", ")).unwrap();
+        write!(report, "\n{host} does not make {}: {reason}", what.join(", ")).unwrap();
     }
-    line
+    report
 }

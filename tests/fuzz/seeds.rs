@@ -5,6 +5,7 @@
 use std::fs;
 use virgbm::wire::alloc::{self as wire, FLAG_REPLY_AT_CLAIM, LayoutBody, NO_REPLY, Opcode, Stream};
 use virgbm::wire::virtio_gpu::{self as virtio, Command, CtrlHdr};
+use virgbm::wire::{cross_domain, virgl};
 use virgbm::{Alignment, BufferRequest, Format, Layout, Usage};
 use zerocopy::{Immutable, IntoBytes};
 
@@ -158,6 +159,74 @@ fn display() -> Queue {
     queue
 }
 
+/// Every command of cross-domain and virgl by itself.
+fn foreign_submissions() -> Vec<(&'static str, Vec<u8>)> {
+    let header = cross_domain::Header::of::<cross_domain::Init>(cross_domain::Command::Init);
+    let init = cross_domain::Init { header, query_ring_id: 1.into(), ..cross_domain::Init::default() };
+    let header = cross_domain::Header::of::<cross_domain::GetImageRequirements>(cross_domain::Command::GetImageRequirements);
+    let fourcc = Format::NV12.fourcc();
+    let query = cross_domain::GetImageRequirements {
+        header,
+        width: 16.into(),
+        height: 16.into(),
+        drm_format: fourcc.into(),
+        flags: 0x20.into(),
+    };
+    let poll = cross_domain::Header::of::<cross_domain::Header>(cross_domain::Command::Poll);
+    let create = virgl::PipeResourceCreate {
+        target: 2.into(),
+        format: 166.into(),
+        width: 16.into(),
+        height: 16.into(),
+        depth: 1.into(),
+        array_size: 1.into(),
+        flags: virgl::RESOURCE_FLAG_MAP_PERSISTENT.into(),
+        blob_id: 1.into(),
+        ..virgl::PipeResourceCreate::default()
+    };
+    let set_type = virgl::PipeResourceSetType {
+        res_handle: 2.into(),
+        format: 67.into(),
+        width: 16.into(),
+        height: 16.into(),
+        ..virgl::PipeResourceSetType::default()
+    };
+    let plane = virgl::PlaneLayout { stride: 64.into(), offset: 0.into() };
+    let virgl = |command, parts: &[&[u8]]| {
+        let body = parts.concat();
+        [virgl::CommandHeader::new(command, body.len()).as_bytes(), &body].concat()
+    };
+    vec![
+        ("query", [init.as_bytes(), query.as_bytes()].concat()),
+        ("poll", [init.as_bytes(), poll.as_bytes()].concat()),
+        ("texture", virgl(virgl::Command::PipeResourceCreate, &[create.as_bytes()])),
+        ("set_type", virgl(virgl::Command::PipeResourceSetType, &[set_type.as_bytes(), plane.as_bytes()])),
+    ]
+}
+
+fn foreign_contexts() -> Queue {
+    let mut queue = Queue::default();
+    for (id, capset_id) in [(2, cross_domain::CAPSET_ID), (3, virgl::CAPSET_ID_VIRGL2)] {
+        let create = virtio::CtxCreate { context_init: capset_id.into(), ..virtio::CtxCreate::default() };
+        queue.push(Command::CtxCreate, id, create, &[]);
+        queue.on_resource(Command::CtxAttachResource, id, 1);
+        for (_, stream) in foreign_submissions() {
+            let submit = virtio::Submit3d { size: (stream.len() as u32).into(), ..virtio::Submit3d::default() };
+            queue.push(Command::Submit3d, id, submit, &stream);
+        }
+        let create = virtio::ResourceCreateBlob {
+            resource_id: (id + 10).into(),
+            blob_mem: virtio::BLOB_MEM_HOST3D.into(),
+            blob_flags: 1.into(),
+            blob_id: 1.into(),
+            size: 4096.into(),
+            ..virtio::ResourceCreateBlob::default()
+        };
+        queue.push(Command::ResourceCreateBlob, id, create, &[]);
+    }
+    queue
+}
+
 fn contexts() -> Queue {
     let mut queue = Queue::default();
     queue.push(Command::GetCapsetInfo, 0, virtio::GetCapsetInfo::default(), &[]);
@@ -179,6 +248,10 @@ fn main() {
     save("control_queue", "classic", &classic().0);
     save("control_queue", "display", &display().0);
     save("control_queue", "contexts", &contexts().0);
+    save("control_queue", "foreign_contexts", &foreign_contexts().0);
+    for (name, bytes) in foreign_submissions() {
+        save("foreign_stream", name, &bytes);
+    }
     // Answers of a host that counts: no call fails early, and every capset is named.
     save("host_answers", "counting", &(0..=255).collect::<Vec<u8>>());
     let sizes = [0u32, 1279, 719, 1, 64, 64, 4096].map(u32::to_le_bytes).concat();

@@ -7,7 +7,6 @@
 use libfuzzer_sys::fuzz_target;
 use virgbm::host::Amount;
 use virgbm::host::test_rig::{Guest, SMALL_QUOTA};
-use virgbm::wire::virtio_gpu::Command;
 
 fuzz_target!(|stream: &[u8]| {
     let guest = Guest::with_quota(SMALL_QUOTA);
@@ -19,7 +18,7 @@ fuzz_target!(|stream: &[u8]| {
         guest.host_blob(10 + blob_id as u32, blob_id, 4096, 0);
     }
     guest.submit(1, stream);
-    guest.on_resource(Command::CtxDestroy, 1, 0);
+    guest.destroy_context(1);
     assert_eq!(guest.device.stats().objects, 0, "objects end with their context");
     guest.device.reset();
     assert_eq!(guest.device.stats().held, Amount::default(), "a reset leaves nothing");

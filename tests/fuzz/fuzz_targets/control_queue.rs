@@ -6,10 +6,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use virgbm::host::test_rig::{Guest, SMALL_QUOTA};
-use virgbm::host::{Amount, DeviceConfig};
+use virgbm::host::{Amount, DeviceConfig, Protocols};
 
 fuzz_target!(|input: &[u8]| {
-    let config = DeviceConfig { quota: SMALL_QUOTA, scanout: Some((64, 48)), ..DeviceConfig::default() };
+    let protocols = Protocols::all();
+    let config = DeviceConfig { protocols, quota: SMALL_QUOTA, scanout: Some((64, 48)), ..DeviceConfig::default() };
     let guest = Guest::with_config(config);
     let mut reply = Vec::new();
     let mut rest = input;
