@@ -10,6 +10,8 @@ pub mod node;
 mod open_files;
 mod options;
 mod shared;
+#[cfg(feature = "smithay")]
+pub mod smithay;
 #[cfg(any(test, feature = "test-utils"))]
 pub mod test_rig;
 mod verdict;
