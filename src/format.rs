@@ -20,6 +20,7 @@ use std::fmt;
 /// assert!(Format::from_fourcc(0x3f3f3f3f).info().is_none());
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
 pub struct Format(u32);
 
 /// What kind of picture a format holds.

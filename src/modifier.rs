@@ -4,6 +4,7 @@ use std::fmt;
 
 /// A DRM format modifier (`drm_fourcc.h`): the vendor in the top byte, the vendor's code below.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
 pub struct Modifier(u64);
 
 /// The vendors of `drm_fourcc.h`, for people who read a modifier.

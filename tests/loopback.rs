@@ -130,6 +130,15 @@ fn mapping_a_mapped_buffer_costs_no_call() {
 }
 
 #[test]
+fn waiting_for_a_buffer_costs_one_call() {
+    let machine = Machine::new(LoopbackOptions::default());
+    let buffer = machine.device.create(&request(Format::R8, 64, 64)).unwrap();
+    let calls = machine.node.calls();
+    buffer.wait().unwrap();
+    assert_eq!((machine.node.calls() - calls).to_string(), "1 WAIT");
+}
+
+#[test]
 fn what_is_supported_is_known_without_asking() {
     let machine = Machine::new(LoopbackOptions::default());
     let (calls, round_trips) = (machine.node.calls(), machine.device.round_trips());

@@ -71,6 +71,14 @@ impl BufferObject {
         dmabuf::export_sync_file(self.export()?.as_fd()).map_err(Error::NoFence)
     }
 
+    /// Waits until the host has done all that the kernel knows of for the buffer.
+    ///
+    /// # Errors
+    /// [`Error::Node`] with EBUSY when it takes too long.
+    pub fn wait(&self) -> Result<(), Error> {
+        Ok(self.0.shared.node.wait(self.bo_handle())?)
+    }
+
     /// Maps a region for the CPU. Mappings nest, and the buffer stays mapped while it lives, so that only the first costs a call.
     ///
     /// # Errors

@@ -1,0 +1,11 @@
+//! What `libgbm.so.1` and Mesa's backends share: the backend ABI, the doors through which C comes in, and a backend that serves
+//! virtio-gpu nodes with [`virgbm::guest`].
+
+pub mod abi;
+pub mod door;
+mod errno;
+pub mod failure;
+pub mod native;
+pub mod trace;
+
+pub use failure::Failure;

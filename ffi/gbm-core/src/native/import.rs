@@ -1,0 +1,157 @@
+//! Imports: what C claims of somebody's descriptors is checked, and becomes a layout.
+
+use super::bo;
+use super::device::DeviceState;
+use crate::abi::{self, Flags, ImportFd, ImportFdModifier};
+use crate::door::{Given, argument};
+use crate::{Failure, door};
+use std::ffi::{c_int, c_void};
+use std::os::fd::BorrowedFd;
+use std::ptr::null_mut;
+use virgbm::guest::BufferObject;
+use virgbm::usage::Dialect;
+use virgbm::{Format, Layout, LayoutError, Modifier, Plane, Planes, RequestError, Usage};
+
+/// What C says of a picture.
+struct Claim {
+    format: Format,
+    width: u32,
+    height: u32,
+    modifier: Modifier,
+    /// Descriptor, stride and offset of each plane.
+    planes: Vec<(c_int, c_int, c_int)>,
+}
+
+door! {
+    /// Makes a buffer of somebody's descriptors, which stay the caller's.
+    pub fn bo_import(gbm: Given<DeviceState>, kind: u32, buffer: *mut c_void, flags: Flags) -> *mut abi::Bo, or null_mut(), {
+        Usage::from_dialect(Dialect::Gbm, flags.0.into())?;
+        let claim = match kind {
+            // SAFETY: gbm.h says that this type comes with this structure.
+            abi::IMPORT_FD => Claim::from_fd(&unsafe { argument::<ImportFd>(buffer) }?)?,
+            // SAFETY: gbm.h says that this type comes with this structure.
+            abi::IMPORT_FD_MODIFIER => Claim::from_fd_modifier(&unsafe { argument::<ImportFdModifier>(buffer) }?)?,
+            other => return Err(Failure::ImportType(other)),
+        };
+        let width = claim.width;
+        bo::new(&gbm, claim.import(&gbm)?, width)
+    }
+}
+
+impl Claim {
+    fn from_fd(data: &ImportFd) -> Result<Self, Failure> {
+        let ImportFd { fd, width, height, stride, format } = *data;
+        let stride = c_int::try_from(stride).map_err(|_| too_wide(format, width, height))?;
+        Ok(Self { format: abi::canonical(format), width, height, modifier: Modifier::INVALID, planes: vec![(fd, stride, 0)] })
+    }
+
+    fn from_fd_modifier(data: &ImportFdModifier) -> Result<Self, Failure> {
+        let ImportFdModifier { width, height, modifier, .. } = *data;
+        let format = abi::canonical(data.format);
+        let (found, expected) = (data.num_fds as usize, format.planes().len());
+        if found > abi::MAX_PLANES {
+            return Err(Failure::ImportPlanes { format, modifier, found, expected });
+        }
+        let planes = data.fds.iter().zip(data.strides).zip(data.offsets).take(found);
+        let planes = planes.map(|((fd, stride), offset)| (*fd, stride, offset)).collect();
+        Ok(Self { format, width, height, modifier, planes })
+    }
+
+    /// Imports the buffer. Of a modifier that the caller does not know the host is asked, who may have made it.
+    fn import(&self, device: &DeviceState) -> Result<BufferObject, Failure> {
+        self.check(device)?;
+        let (first, size_bytes) = self.descriptor()?;
+        let mut layout = self.layout(self.modifier, size_bytes)?;
+        if self.modifier == Modifier::INVALID {
+            layout = self.layout(self.implicit(device, first), size_bytes)?;
+        }
+        Ok(device.guest.import_with_layout(first, &layout)?)
+    }
+
+    fn check(&self, device: &DeviceState) -> Result<(), Failure> {
+        let Self { format, width, height, modifier, .. } = *self;
+        if format.planes().is_empty() {
+            return Err(RequestError::UnknownFormat(format).into());
+        }
+        if width == 0 || height == 0 {
+            return Err(RequestError::Empty { width, height, layers: 1 }.into());
+        }
+        let entries = device.guest.offer().table.of_format(format);
+        let offered = entries.iter().find(|entry| entry.modifier == modifier);
+        let usual = format.planes().len();
+        let expected = offered.map_or(usual, |entry| entry.plane_count as usize);
+        // Whoever made a buffer of another GPU knows how many planes its modifier has.
+        let foreign = offered.is_none() && modifier.vendor().is_some() && self.planes.len() >= usual;
+        if self.planes.len() != expected && !foreign {
+            return Err(Failure::ImportPlanes { format, modifier, found: self.planes.len(), expected });
+        }
+        for (plane, (_, stride, offset)) in self.planes.iter().enumerate() {
+            if *stride < 0 || *offset < 0 {
+                return Err(Failure::Negative { plane, stride: *stride, offset: *offset });
+            }
+        }
+        Ok(())
+    }
+
+    /// The one buffer that all planes are in, and its size.
+    fn descriptor(&self) -> Result<(BorrowedFd<'_>, u64), Failure> {
+        let (mut first, mut identity) = (None, None);
+        for (plane, (number, ..)) in self.planes.iter().enumerate() {
+            let fd = borrow(*number)?;
+            let stat = rustix::fs::fstat(fd).map_err(|_| Failure::Descriptor(*number))?;
+            if *identity.get_or_insert((stat.st_dev, stat.st_ino)) != (stat.st_dev, stat.st_ino) {
+                return Err(Failure::OtherBuffer(plane));
+            }
+            first.get_or_insert(fd);
+        }
+        let fd = first.ok_or(Failure::Descriptor(-1))?;
+        // What is no buffer has no size, and the kernel refuses it.
+        let size_bytes = rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0)).unwrap_or(0);
+        Ok((fd, size_bytes))
+    }
+
+    /// What the claim means as a layout of a buffer of this size.
+    fn layout(&self, modifier: Modifier, size_bytes: u64) -> Result<Layout, Failure> {
+        let Self { format, width, height, .. } = *self;
+        let plane = |(index, (_, stride, offset)): (usize, &(c_int, c_int, c_int))| {
+            let (stride_bytes, offset_bytes) = (*stride as u32, *offset as u64);
+            // Tiles say nothing of where a plane ends: at the next one, or with the buffer.
+            let next = self.planes.iter().map(|(.., other)| *other as u64).filter(|other| *other > offset_bytes).min();
+            let rows = format.planes().get(index).filter(|_| modifier == Modifier::LINEAR || modifier == Modifier::INVALID);
+            let size_bytes = match rows {
+                Some(rows) => rows.rows(height).saturating_sub(1) * u64::from(stride_bytes) + rows.row_bytes(width),
+                None => next.unwrap_or(size_bytes).saturating_sub(offset_bytes),
+            };
+            Plane { stride_bytes, offset_bytes, size_bytes }
+        };
+        let planes: Vec<_> = self.planes.iter().enumerate().map(plane).collect();
+        let end = planes.iter().map(|plane| plane.offset_bytes.saturating_add(plane.size_bytes)).max().unwrap_or(0);
+        let planes = Planes::new(&planes).unwrap_or_default();
+        let layout = Layout { format, width, height, layers: 1, modifier, planes, layer_stride_bytes: end, size_bytes: end };
+        // Rows are checked also where nobody says that they are rows: no tiling is narrower.
+        let checked = if modifier == Modifier::INVALID { Layout { modifier: Modifier::LINEAR, ..layout } } else { layout };
+        checked.check()?;
+        Ok(layout)
+    }
+
+    /// The modifier of a buffer of which the caller does not say it: the host's word, else LINEAR where nothing else is offered.
+    fn implicit(&self, device: &DeviceState, fd: BorrowedFd<'_>) -> Modifier {
+        if let Ok(known) = device.guest.import(fd) {
+            return known.layout().modifier;
+        }
+        let mut entries = device.guest.offer().table.of_format(self.format).iter();
+        if entries.all(|entry| entry.modifier == Modifier::LINEAR) { Modifier::LINEAR } else { Modifier::INVALID }
+    }
+}
+
+fn too_wide(format: Format, width: u32, height: u32) -> LayoutError {
+    LayoutError::Overflow { format, width, height, layers: 1 }
+}
+
+fn borrow<'a>(number: c_int) -> Result<BorrowedFd<'a>, Failure> {
+    if number < 0 {
+        return Err(Failure::Descriptor(number));
+    }
+    // SAFETY: it is not -1, and gbm.h says that the caller keeps it open during the call; fstat finds one that is closed.
+    Ok(unsafe { BorrowedFd::borrow_raw(number) })
+}

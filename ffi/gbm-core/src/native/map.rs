@@ -1,0 +1,79 @@
+//! Mappings: the buffer's own bytes, which lie in rows.
+
+use super::bo::BoState;
+use crate::abi::Flags;
+use crate::door::Given;
+use crate::{Failure, door};
+use std::ffi::c_void;
+use std::ptr::{NonNull, null_mut, without_provenance_mut};
+use std::sync::PoisonError;
+use virgbm::guest::{Access, Error, Mapping};
+use virgbm::layout::Region;
+
+/// The open mappings of a buffer, by the number that C gets as `map_data`; they nest.
+#[derive(Default)]
+pub struct Maps {
+    last: usize,
+    open: Vec<(usize, Mapping)>,
+}
+
+impl Maps {
+    fn add(&mut self, mapping: Mapping) -> usize {
+        self.last += 1;
+        self.open.push((self.last, mapping));
+        self.last
+    }
+
+    fn take(&mut self, number: usize) -> Option<Mapping> {
+        let position = self.open.iter().position(|(open, _)| *open == number)?;
+        Some(self.open.swap_remove(position).1)
+    }
+}
+
+impl BoState {
+    /// Maps a region once the GPU has done with the buffer.
+    pub fn map(&self, region: Region, access: Access) -> Result<Mapping, Failure> {
+        let layout = self.buffer.layout();
+        if !self.in_rows {
+            return Err(Failure::Tiled(layout.modifier));
+        }
+        let Region { x, y, width, height } = region;
+        // The buffer may be wider than it was asked to be.
+        if x.checked_add(width).is_none_or(|end| end > self.width) {
+            let (buffer_width, buffer_height) = (self.width, layout.height);
+            return Err(Error::Region { x, y, width, height, buffer_width, buffer_height }.into());
+        }
+        self.buffer.wait()?;
+        Ok(self.buffer.map(region, access)?)
+    }
+}
+
+door! {
+    /// Maps a rectangle: gives its first byte in plane 0, the stride, and what `bo_unmap` takes. The other planes lie behind it,
+    /// as the offsets of the buffer say.
+    pub fn bo_map(
+        bo: Given<BoState>, x: u32, y: u32, width: u32, height: u32, flags: Flags, stride: NonNull<u32>,
+        map_data: NonNull<*mut c_void>
+    ) -> *mut c_void, or null_mut(), {
+        let access = u8::try_from(flags.0).ok().and_then(Access::from_bits).filter(|access| !access.is_empty());
+        let access = access.ok_or(Failure::Transfer(flags.0))?;
+        let mapping = bo.map(Region { x, y, width, height }, access)?;
+        let rows = mapping.plane(0).ok_or(Error::Range { offset: 0, length: 0 })?;
+        let first = mapping.as_ptr().wrapping_add(rows.offset_bytes as usize);
+        let number = bo.maps.lock().unwrap_or_else(PoisonError::into_inner).add(mapping);
+        // SAFETY: it is not null, and gbm.h says that a word is there.
+        unsafe { stride.write(rows.stride_bytes as u32) };
+        // SAFETY: it is not null, and gbm.h says that a pointer is there.
+        unsafe { map_data.write(without_provenance_mut(number)) };
+        Ok(first.cast())
+    }
+}
+
+door! {
+    /// Ends a mapping: what was written reaches the host.
+    pub fn bo_unmap(bo: Given<BoState>, map_data: *mut c_void) -> (), or (), {
+        let mapping = bo.maps.lock().unwrap_or_else(PoisonError::into_inner).take(map_data.addr());
+        mapping.ok_or(Failure::NotMapped(map_data.addr()))?.flush()?;
+        Ok(())
+    }
+}
