@@ -189,6 +189,25 @@ fn the_modules_of_a_side_have_no_cycles() {
 }
 
 #[test]
+fn the_c_libraries_stand_on_the_guest_side_only() {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("ffi")];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                assert!(!text.contains("virgbm::host"), "{} knows the host", path.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 0);
+}
+
+#[test]
 fn the_use_lines_are_understood() {
     assert_eq!(flatten("crate::{a::{b, c as d}, e}"), ["crate::a::b", "crate::a::c", "crate::e"]);
     let module = Module::from(["host", "device"].map(str::to_owned));

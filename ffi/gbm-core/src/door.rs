@@ -248,3 +248,53 @@ impl fmt::Display for Listed<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    crate::door! {
+        /// Panics for 0, and fails for 1.
+        fn half(number: u32) -> u32, or u32::MAX, {
+            match number {
+                0 => panic!("nothing to halve"),
+                1 => Err(Failure::NoFrame),
+                _ => Ok(number / 2),
+            }
+        }
+    }
+
+    crate::door! {
+        /// What is behind a pointer.
+        fn width(bo: Given<abi::Bo>) -> u32, or 0, {
+            Ok(bo.width)
+        }
+    }
+
+    #[test]
+    fn a_panic_and_a_failure_stop_at_the_door() {
+        let call = |number| {
+            errno::set(0);
+            // SAFETY: there are no pointers.
+            (unsafe { half(number) }, errno::get())
+        };
+        assert_eq!(call(8), (4, 0));
+        assert_eq!(call(1), (u32::MAX, libc::ENOSYS));
+        assert_eq!(call(0), (u32::MAX, libc::EIO));
+    }
+
+    #[test]
+    fn a_null_is_found() {
+        // SAFETY: it is null.
+        assert_eq!((unsafe { width(std::ptr::null_mut()) }, errno::get()), (0, libc::EINVAL));
+    }
+
+    #[test]
+    fn an_answer_has_an_errno_in_any_case() {
+        errno::set(libc::EPERM);
+        let failure = ask(|| -1).unless(|value| *value < 0).unwrap_err();
+        assert_eq!((failure.errno(), errno::get()), (libc::EIO, libc::EPERM));
+        let failure = ask(|| errno::set(libc::EBUSY)).unless(|()| true).unwrap_err();
+        assert_eq!(failure.errno(), libc::EBUSY);
+    }
+}

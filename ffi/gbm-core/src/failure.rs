@@ -40,8 +40,6 @@ pub enum Failure {
     Descriptor(c_int),
     #[error("plane {0} is in another buffer than plane 0: the planes of a virtio-gpu buffer are in one")]
     OtherBuffer(usize),
-    #[error("the buffer was made with modifier {made}, and is imported with {claimed}")]
-    OtherModifier { made: Modifier, claimed: Modifier },
     #[error("transfer flags {0:#x}: READ (1), WRITE (2) or both")]
     Transfer(u32),
     #[error("modifier {0} does not lie in rows, and nobody here brings it into rows")]
@@ -111,7 +109,6 @@ impl Failure {
             | Self::ImportPlanes { .. }
             | Self::Negative { .. }
             | Self::OtherBuffer(_)
-            | Self::OtherModifier { .. }
             | Self::Transfer(_)
             | Self::NotMapped(_)
             | Self::TooLong { .. }

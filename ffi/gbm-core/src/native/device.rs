@@ -12,7 +12,7 @@ use thiserror::Error;
 use virgbm::guest::node::drm::{DrmNode, OpenError};
 use virgbm::guest::{self, BackendKind};
 use virgbm::wire::alloc::Capabilities;
-use virgbm::{Format, Modifier};
+use virgbm::{Format, Modifier, Unsupported};
 
 /// The backend's name. Not "drm": Mesa's EGL takes a device of that name for Mesa's own, with fields that are not here.
 const NAME: &CStr = c"virgbm";
@@ -58,7 +58,7 @@ pub enum NotServed {
     Guest(#[from] guest::Error),
     #[cfg(feature = "loopback")]
     #[error("the host in this process: {0}")]
-    Loopback(#[from] virgbm::host::DeviceError),
+    Loopback(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("{STRIDE_VARIABLE}={0}: a power of two, in bytes")]
     Stride(String),
 }
@@ -81,7 +81,10 @@ pub fn open(fd: BorrowedFd<'_>) -> Result<DeviceState, NotServed> {
     let stride_bytes = stride_alignment()?;
     #[cfg(feature = "loopback")]
     if super::loopback::is_asked_for() {
-        return Ok(DeviceState { guest: guest::Device::open(super::loopback::node()?)?, stride_bytes });
+        return Ok(DeviceState {
+            guest: guest::Device::open(super::loopback::node().map_err(NotServed::Loopback)?)?,
+            stride_bytes,
+        });
     }
     Ok(DeviceState { guest: guest::Device::open(DrmNode::from_borrowed_fd(fd)?)?, stride_bytes })
 }
@@ -177,6 +180,9 @@ door! {
     fn get_format_modifier_plane_count(gbm: Given<DeviceState>, format: Format, modifier: Modifier) -> c_int, or -1, {
         let format = abi::canonical(format);
         let entries = gbm.guest.offer().table.of_format(format);
+        if entries.is_empty() {
+            return Err(Unsupported::Format { format }.into());
+        }
         let entry = entries.iter().find(|entry| modifier == Modifier::INVALID || entry.modifier == modifier);
         let offered = || entries.iter().map(|entry| entry.modifier).collect();
         let entry = entry.ok_or_else(|| Failure::NoCommonModifier { format, listed: 1, offered: offered() })?;

@@ -8,9 +8,9 @@ use crate::{Failure, door};
 use std::ffi::{c_int, c_void};
 use std::os::fd::BorrowedFd;
 use std::ptr::null_mut;
-use virgbm::guest::BufferObject;
+use virgbm::guest::{self, BufferObject};
 use virgbm::usage::Dialect;
-use virgbm::{Format, Layout, LayoutError, Modifier, Plane, Planes, RequestError, Usage};
+use virgbm::{Format, Layout, LayoutError, Modifier, Plane, PlaneFormat, Planes, RequestError, Usage};
 
 /// What C says of a picture.
 struct Claim {
@@ -61,11 +61,12 @@ impl Claim {
     fn import(&self, device: &DeviceState) -> Result<BufferObject, Failure> {
         self.check(device)?;
         let (first, size_bytes) = self.descriptor()?;
-        let mut layout = self.layout(self.modifier, size_bytes)?;
-        if self.modifier == Modifier::INVALID {
-            layout = self.layout(self.implicit(device, first), size_bytes)?;
-        }
-        Ok(device.guest.import_with_layout(first, &layout)?)
+        self.check_size(size_bytes)?;
+        let modifier = match self.modifier {
+            Modifier::INVALID => self.implicit(device, first),
+            told => told,
+        };
+        Ok(device.guest.import_with_layout(first, &self.layout(modifier, size_bytes)?)?)
     }
 
     fn check(&self, device: &DeviceState) -> Result<(), Failure> {
@@ -93,6 +94,21 @@ impl Claim {
         Ok(())
     }
 
+    /// Whole rows, since whoever maps the buffer may touch the padding of the last one. What is no buffer has no size: the kernel
+    /// refuses it.
+    fn check_size(&self, found: u64) -> Result<(), Failure> {
+        let planes = self.planes.iter().zip(self.format.planes());
+        let end = |((_, stride, offset), format): (&(c_int, c_int, c_int), &PlaneFormat)| {
+            format.rows(self.height) * *stride as u64 + *offset as u64
+        };
+        match planes.map(end).max() {
+            Some(needed) if needed > found && found > 0 && may_lie_in_rows(self.modifier) => {
+                Err(guest::Error::TooSmall { found, needed }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The one buffer that all planes are in, and its size.
     fn descriptor(&self) -> Result<(BorrowedFd<'_>, u64), Failure> {
         let (mut first, mut identity) = (None, None);
@@ -105,7 +121,6 @@ impl Claim {
             first.get_or_insert(fd);
         }
         let fd = first.ok_or(Failure::Descriptor(-1))?;
-        // What is no buffer has no size, and the kernel refuses it.
         let size_bytes = rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0)).unwrap_or(0);
         Ok((fd, size_bytes))
     }
@@ -117,7 +132,7 @@ impl Claim {
             let (stride_bytes, offset_bytes) = (*stride as u32, *offset as u64);
             // Tiles say nothing of where a plane ends: at the next one, or with the buffer.
             let next = self.planes.iter().map(|(.., other)| *other as u64).filter(|other| *other > offset_bytes).min();
-            let rows = format.planes().get(index).filter(|_| modifier == Modifier::LINEAR || modifier == Modifier::INVALID);
+            let rows = format.planes().get(index).filter(|_| may_lie_in_rows(modifier));
             let size_bytes = match rows {
                 Some(rows) => rows.rows(height).saturating_sub(1) * u64::from(stride_bytes) + rows.row_bytes(width),
                 None => next.unwrap_or(size_bytes).saturating_sub(offset_bytes),
@@ -142,6 +157,11 @@ impl Claim {
         let mut entries = device.guest.offer().table.of_format(self.format).iter();
         if entries.all(|entry| entry.modifier == Modifier::LINEAR) { Modifier::LINEAR } else { Modifier::INVALID }
     }
+}
+
+/// Whether strides and offsets say all: LINEAR, and what nobody says.
+fn may_lie_in_rows(modifier: Modifier) -> bool {
+    matches!(modifier, Modifier::LINEAR | Modifier::INVALID)
 }
 
 fn too_wide(format: Format, width: u32, height: u32) -> LayoutError {

@@ -2,9 +2,9 @@
 //!
 //! The devices that a process has at a time are open files of one host, which goes with the last of them.
 
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use virgbm::guest::node::loopback::Loopback;
-use virgbm::host::DeviceError;
 
 const VARIABLE: &str = "VIRGBM_LOOPBACK";
 
@@ -16,7 +16,7 @@ pub fn is_asked_for() -> bool {
 }
 
 /// A new open file of the host that is there, or of a new one.
-pub fn node() -> Result<Arc<Loopback>, DeviceError> {
+pub fn node() -> Result<Arc<Loopback>, Box<dyn Error + Send + Sync>> {
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     open.retain(|node| node.strong_count() > 0);
     let alive = open.iter().find_map(Weak::upgrade);
