@@ -12,7 +12,7 @@ use thiserror::Error;
 use virgbm::guest::node::drm::{DrmNode, OpenError};
 use virgbm::guest::{self, BackendKind};
 use virgbm::wire::alloc::Capabilities;
-use virgbm::{Format, Modifier, Unsupported};
+use virgbm::{Format, Modifier, Unsupported, Usage};
 
 /// The backend's name. Not "drm": Mesa's EGL takes a device of that name for Mesa's own, with fields that are not here.
 const NAME: &CStr = c"virgbm";
@@ -100,13 +100,24 @@ fn stride_alignment() -> Result<u32, NotServed> {
 
 /// Makes the device that C gets.
 pub fn create(fd: BorrowedFd<'_>, version: u32, state: DeviceState) -> *mut abi::Device {
-    for verdict in state.guest.verdicts() {
-        trace::note(format_args!("  {} {verdict}", if verdict.chosen { "*" } else { "-" }));
+    if trace::enabled() {
+        tell(&state.guest);
     }
     let v0 = abi::DeviceV0 { backend_version: version, fd: fd.as_raw_fd(), ..FUNCTIONS };
     let public = abi::Device { dummy: None, v0 };
     let zeros = [0; DEVICE_BYTES - size_of::<abi::Device>()];
     Box::into_raw(Box::new(NativeDevice { public, zeros, state })).cast()
+}
+
+/// What explains a screen that stays black: who serves the node, and what it can show.
+fn tell(device: &guest::Device) {
+    for verdict in device.verdicts() {
+        trace::note(format_args!("  {} {verdict}", if verdict.chosen { "*" } else { "-" }));
+    }
+    let entries = device.offer().table.entries();
+    let shown = entries.iter().filter(|entry| entry.usages.contains(Usage::SCANOUT));
+    let shown: Vec<_> = shown.map(|entry| format!("{} {}", entry.format, entry.modifier)).collect();
+    trace::note(format_args!("  {} formats and modifiers; for the screen {}", entries.len(), shown.join(", ")));
 }
 
 const FUNCTIONS: abi::DeviceV0 = abi::DeviceV0 {

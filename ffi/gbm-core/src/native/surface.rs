@@ -23,8 +23,8 @@ struct NativeSurface {
 
 /// What the backend knows of a surface.
 pub struct SurfaceState {
-    /// What the public structure points to.
-    _modifiers: Box<[Modifier]>,
+    /// What the public structure points to: never touched here again.
+    _modifiers: Vec<Modifier>,
 }
 
 /// From the surface that C knows back to the start of what it lies in.
@@ -51,7 +51,7 @@ door! {
         // SAFETY: a list is not null here, and gbm.h says that `count` elements are there.
         let listed = unsafe { slice(modifiers, count as usize) };
         plan::request(&gbm, (width, height), format, flags, listed)?;
-        let mut modifiers: Box<[Modifier]> = listed.into();
+        let mut modifiers = listed.to_vec();
         let list = if modifiers.is_empty() { null_mut() } else { modifiers.as_mut_ptr() };
         let format = abi::canonical(format);
         let public = abi::Surface { gbm: gbm.as_ptr(), width, height, format, flags, modifiers: list, count };
