@@ -4,6 +4,7 @@ mod alloc;
 mod control;
 mod ctl;
 mod demo;
+mod doctor;
 mod host;
 mod info;
 mod node;
@@ -44,6 +45,8 @@ enum Command {
     Demo(demo::Options),
     /// Show parameters, capsets, the backend chosen and why the others were not, and the support table
     Info(info::Options),
+    /// In a guest: why its screen would stay black or be slow, and what to change on the host
+    Doctor(doctor::Options),
     /// Make one request, and print its layout or the reason for its refusal
     Alloc(alloc::Options),
     /// Be a virtio-gpu device for VMMs: a vhost-user process behind a socket
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         None => demo::run(&demo::Options::default()),
         Some(Command::Demo(options)) => demo::run(&options),
         Some(Command::Info(options)) => info::run(&options),
+        Some(Command::Doctor(options)) => doctor::run(&options),
         Some(Command::Alloc(options)) => alloc::run(&options),
         Some(Command::Host(options)) => host::run(&options),
         Some(Command::Ctl(options)) => ctl::run(&options),
