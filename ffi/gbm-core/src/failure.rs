@@ -20,8 +20,8 @@ pub enum Failure {
     LinearWithList,
     #[error("CURSOR and RENDERING exclude each other: a cursor is drawn by the CPU")]
     RenderedCursor,
-    #[error("{format} has no modifier among the {listed} listed that the host offers: it has {offered:?}")]
-    NoCommonModifier { format: Format, listed: usize, offered: Vec<Modifier> },
+    #[error("{format} is not offered with any of {listed:?}; the host offers it with {offered:?}")]
+    NoCommonModifier { format: Format, listed: Vec<Modifier>, offered: Vec<Modifier> },
     #[error(transparent)]
     Usage(#[from] UnknownUsage),
     #[error(transparent)]
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn what_clients_decide_by_has_the_errno_that_they_know() {
         let format = Format::XRGB8888;
-        assert_eq!(Failure::NoCommonModifier { format, listed: 1, offered: Vec::new() }.errno(), libc::ENOSYS);
+        assert_eq!(Failure::NoCommonModifier { format, listed: Vec::new(), offered: Vec::new() }.errno(), libc::ENOSYS);
         assert_eq!(Failure::ImportType(0x5501).errno(), libc::ENOSYS);
         assert_eq!(Failure::from(RequestError::UnknownFormat(format)).errno(), libc::EINVAL);
         let refused = guest::Error::Refused { opcode: virgbm::wire::alloc::Opcode::AllocImage, status: Status::Quota, detail: 0 };

@@ -81,7 +81,7 @@ pub fn create(fd: BorrowedFd<'_>) -> Result<NonNull<Device>, Failure> {
         return Ok(device);
     }
     let other = match native::open(fd) {
-        Ok(state) => return NonNull::new(native::create(fd, abi::VERSION, state)).ok_or(Failure::Null("device")),
+        Ok(state) => return Ok(native::create(fd, abi::VERSION, state)),
         Err(error) => error,
     };
     let driver = other.driver().map(OsString::from);

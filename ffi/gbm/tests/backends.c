@@ -1,5 +1,5 @@
-/* The loader: backends of Mesa's ABI by name, on their path. The first argument is a folder with a nothing_gbm.so in each of old/,
- * new/ and wrong/. With a second argument it asks only what Mesa's own libgbm does as well. */
+/* The loader: backends of Mesa's ABI by name, on their path. The first argument is a folder with a nothing_gbm.so in each of
+ * old/, new/ and wrong/. With a second argument it asks only what Mesa's own libgbm does as well. */
 #include "check.h"
 
 static int fd, mesa;

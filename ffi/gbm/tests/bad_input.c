@@ -1,5 +1,5 @@
-/* What C lets one pass: every null, sizes of zero and beyond all memory, flags and formats that are none, descriptors closed behind
- * our back. Each fails with errno, and check.h counts that nothing was left open. */
+/* What C lets one pass: every null, sizes of zero and beyond all memory, flags and formats that are none, descriptors closed
+ * behind our back. Each fails with errno, and program.h counts that nothing was left open. */
 #include "program.h"
 
 static void

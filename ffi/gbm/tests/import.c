@@ -4,23 +4,23 @@
 static void
 fill(struct gbm_bo *bo, int seed)
 {
-   uint32_t stride;
+   uint32_t stride, width = gbm_bo_get_width(bo), height = gbm_bo_get_height(bo);
    void *map_data;
-   unsigned char *pixels = gbm_bo_map(bo, 0, 0, gbm_bo_get_width(bo), gbm_bo_get_height(bo), GBM_BO_TRANSFER_WRITE, &stride, &map_data);
+   unsigned char *pixels = gbm_bo_map(bo, 0, 0, width, height, GBM_BO_TRANSFER_WRITE, &stride, &map_data);
    CHECK(pixels);
-   for (uint32_t y = 0; y < gbm_bo_get_height(bo); y++)
-      memset(pixels + y * stride, seed + y, gbm_bo_get_width(bo));
+   for (uint32_t y = 0; y < height; y++)
+      memset(pixels + y * stride, seed + y, width);
    gbm_bo_unmap(bo, map_data);
 }
 
 static void
 is_filled(struct gbm_bo *bo, int seed)
 {
-   uint32_t stride;
+   uint32_t stride, width = gbm_bo_get_width(bo), height = gbm_bo_get_height(bo);
    void *map_data;
-   unsigned char *pixels = gbm_bo_map(bo, 0, 0, gbm_bo_get_width(bo), gbm_bo_get_height(bo), GBM_BO_TRANSFER_READ, &stride, &map_data);
+   unsigned char *pixels = gbm_bo_map(bo, 0, 0, width, height, GBM_BO_TRANSFER_READ, &stride, &map_data);
    CHECK(pixels);
-   for (uint32_t y = 0; y < gbm_bo_get_height(bo); y++)
+   for (uint32_t y = 0; y < height; y++)
       CHECK(pixels[y * stride] == (unsigned char)(seed + y));
    gbm_bo_unmap(bo, map_data);
 }

@@ -78,15 +78,16 @@ impl NotServed {
 /// # Errors
 /// [`NotServed`], which names the driver when it is another one.
 pub fn open(fd: BorrowedFd<'_>) -> Result<DeviceState, NotServed> {
-    let stride_bytes = stride_alignment()?;
+    Ok(DeviceState { guest: open_guest(fd)?, stride_bytes: stride_alignment()? })
+}
+
+fn open_guest(fd: BorrowedFd<'_>) -> Result<guest::Device, NotServed> {
     #[cfg(feature = "loopback")]
     if super::loopback::is_asked_for() {
-        return Ok(DeviceState {
-            guest: guest::Device::open(super::loopback::node().map_err(NotServed::Loopback)?)?,
-            stride_bytes,
-        });
+        let node = super::loopback::node().map_err(NotServed::Loopback)?;
+        return Ok(guest::Device::open(node)?);
     }
-    Ok(DeviceState { guest: guest::Device::open(DrmNode::from_borrowed_fd(fd)?)?, stride_bytes })
+    Ok(guest::Device::open(DrmNode::from_borrowed_fd(fd)?)?)
 }
 
 fn stride_alignment() -> Result<u32, NotServed> {
@@ -99,14 +100,14 @@ fn stride_alignment() -> Result<u32, NotServed> {
 }
 
 /// Makes the device that C gets.
-pub fn create(fd: BorrowedFd<'_>, version: u32, state: DeviceState) -> *mut abi::Device {
+pub fn create(fd: BorrowedFd<'_>, version: u32, state: DeviceState) -> NonNull<abi::Device> {
     if trace::enabled() {
         tell(&state.guest);
     }
     let v0 = abi::DeviceV0 { backend_version: version, fd: fd.as_raw_fd(), ..FUNCTIONS };
     let public = abi::Device { dummy: None, v0 };
     let zeros = [0; DEVICE_BYTES - size_of::<abi::Device>()];
-    Box::into_raw(Box::new(NativeDevice { public, zeros, state })).cast()
+    NonNull::from(Box::leak(Box::new(NativeDevice { public, zeros, state }))).cast()
 }
 
 /// What explains a screen that stays black: who serves the node, and what it can show.
@@ -172,7 +173,7 @@ impl DeviceState {
 door! {
     /// Frees a device; its buffers keep what they need of it.
     fn destroy(gbm: Given<DeviceState>) -> (), or (), {
-        // SAFETY: it came from `Box::into_raw` in `create`, and the caller gives it back.
+        // SAFETY: it came from a box in `create`, and the caller gives it back.
         drop(unsafe { Box::from_raw(gbm.as_ptr().cast::<NativeDevice>()) });
         Ok(())
     }
@@ -196,7 +197,7 @@ door! {
         }
         let entry = entries.iter().find(|entry| modifier == Modifier::INVALID || entry.modifier == modifier);
         let offered = || entries.iter().map(|entry| entry.modifier).collect();
-        let entry = entry.ok_or_else(|| Failure::NoCommonModifier { format, listed: 1, offered: offered() })?;
+        let entry = entry.ok_or_else(|| Failure::NoCommonModifier { format, listed: vec![modifier], offered: offered() })?;
         Ok(entry.plane_count as c_int)
     }
 }

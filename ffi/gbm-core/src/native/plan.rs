@@ -7,9 +7,13 @@ use virgbm::usage::Dialect;
 use virgbm::{BufferRequest, Format, Modifier, Support, Unsupported, Usage};
 
 /// What gbm's flags do not say and its users do with any buffer: they draw to it, sample it, and map it. Each is asked for where
-/// the host's entry that serves the request anyway has it, so that the wish never changes the modifier nor refuses the buffer.
+/// the host's entry that serves the request anyway has it, so that the wish never changes the modifier nor refuses the buffer. A
+/// mapping is prepared when a buffer is made or never; for tiles it would be in vain, since nobody here brings them into rows.
 const DRAWN: Usage = Usage::RENDER.union(Usage::TEXTURE);
 const MAPPED: Usage = Usage::CPU_READ_RARELY.union(Usage::CPU_WRITE_RARELY);
+
+/// How many modifiers of a list a refusal tells.
+const MOST_TOLD: usize = 16;
 
 /// The request for a buffer. INVALID in a list, as an empty list, leaves the choice to the host where nothing else fits.
 pub fn request(
@@ -30,7 +34,7 @@ pub fn request(
     let mut request = BufferRequest::new(format, width, height, usage);
     let support = *choose(device, &mut request, modifiers)?;
     let mut wishes = DRAWN;
-    if device.cpu_is_cheap() && !usage.contains(Usage::PROTECTED) {
+    if device.cpu_is_cheap() && device.lies_in_rows(support.modifier) && !usage.contains(Usage::PROTECTED) {
         wishes |= MAPPED;
     }
     request.usage |= support.usages & wishes;
@@ -48,8 +52,8 @@ fn choose<'a>(device: &'a DeviceState, request: &mut BufferRequest, listed: &[Mo
     let common: Vec<_> = offered().filter(|modifier| *modifier != Modifier::INVALID && listed.contains(modifier)).collect();
     let implicit = listed.is_empty() || listed.contains(&Modifier::INVALID);
     if common.is_empty() && !implicit && offered().next().is_some() {
-        let offered = offered().collect();
-        return Err(Failure::NoCommonModifier { format: request.format, listed: listed.len(), offered });
+        let (listed, offered) = (listed.iter().copied().take(MOST_TOLD).collect(), offered().collect());
+        return Err(Failure::NoCommonModifier { format: request.format, listed, offered });
     }
     request.modifiers = common;
     match table.choose(request) {
