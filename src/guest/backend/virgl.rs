@@ -210,9 +210,11 @@ fn bind(request: &BufferRequest) -> u32 {
         depth = if usage.contains(Usage::RENDER) { BIND_DEPTH_STENCIL } else { 0 };
         usage = usage.difference(Usage::RENDER);
     }
-    let bind = usage.to_dialect(Dialect::Virgl) as u32 | depth;
-    // A resource without any use is refused.
-    if bind == 0 { Usage::TEXTURE.to_dialect(Dialect::Virgl) as u32 } else { bind }
+    // What is neither drawn nor sampled, such as a buffer for the screen alone, virglrenderer refuses.
+    if depth == 0 && !usage.intersects(Usage::RENDER | Usage::TEXTURE) {
+        usage |= Usage::TEXTURE;
+    }
+    usage.to_dialect(Dialect::Virgl) as u32 | depth
 }
 
 /// A format as the host's masks have it: with a layout that nobody says, and linear for those who ask for that.
@@ -280,5 +282,20 @@ impl Backend for VirglBackend {
 
     fn round_trips(&self) -> u64 {
         self.round_trips.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_resource_is_drawn_sampled_or_depth() {
+        let bind = |format, usage| bind(&BufferRequest::new(format, 1, 1, usage));
+        assert_eq!(bind(Format::XRGB8888, Usage::SCANOUT), 1 << 18 | 1 << 3);
+        assert_eq!(bind(Format::ARGB8888, Usage::CURSOR | Usage::CPU), 1 << 16 | 1 << 3);
+        assert_eq!(bind(Format::XRGB8888, Usage::SCANOUT | Usage::RENDER), 1 << 18 | 1 << 1);
+        assert_eq!(bind(Format::DEPTH16, Usage::RENDER), 1 << 0);
+        assert_eq!(bind(Format::DEPTH16, Usage::TEXTURE), 1 << 3);
     }
 }
