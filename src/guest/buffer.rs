@@ -19,15 +19,25 @@ pub struct BufferObject(Arc<Inner>);
 
 struct Inner {
     /// Made at the first map, kept: later ones cost no call. Each buffer has its own lock.
-    mapped: Mutex<Option<Arc<Mmap>>>,
+    view: Mutex<Option<View>>,
     blob: Blob,
+    /// Whether somebody else made it, whose caches may have to be flushed.
+    imported: bool,
     layout: Layout,
     shared: Arc<Shared>,
 }
 
+/// The CPU's view of a whole buffer.
+#[derive(Clone)]
+struct View {
+    map: Arc<Mmap>,
+    /// Told of every access to an imported buffer; none where that is no dma-buf, as in one process.
+    dma_buf: Option<Arc<OwnedFd>>,
+}
+
 impl BufferObject {
-    pub(super) fn new(shared: Arc<Shared>, blob: Blob, layout: Layout) -> Self {
-        Self(Arc::new(Inner { mapped: Mutex::new(None), blob, layout, shared }))
+    pub(super) fn new(shared: Arc<Shared>, blob: Blob, layout: Layout, imported: bool) -> Self {
+        Self(Arc::new(Inner { view: Mutex::new(None), blob, imported, layout, shared }))
     }
 
     /// Where its bytes lie.
@@ -79,7 +89,8 @@ impl BufferObject {
         Ok(self.0.shared.node.wait(self.bo_handle())?)
     }
 
-    /// Maps a region for the CPU. Mappings nest, and the buffer stays mapped while it lives, so that only the first costs a call.
+    /// Maps a region for the CPU. Mappings nest, and the buffer stays mapped while it lives, so that only the first costs a call;
+    /// of an imported one its maker is told each time, and what is being done to it is waited for.
     ///
     /// # Errors
     /// [`Error::NotMappable`] for a buffer that was made without CPU usage, [`Error::Region`] for one that is not inside,
@@ -90,32 +101,43 @@ impl BufferObject {
             let (buffer_width, buffer_height) = (self.0.layout.width, self.0.layout.height);
             return Err(Error::Region { x, y, width, height, buffer_width, buffer_height });
         }
-        let map = self.0.mmap()?;
+        let View { map, dma_buf } = self.0.view()?;
         if let Some(copy) = self.0.blob.copy.as_ref().filter(|_| access.contains(Access::READ)) {
             copy.fetch(region)?;
+        }
+        if let Some(dma_buf) = dma_buf {
+            dmabuf::sync(dma_buf.as_fd(), false).map_err(Error::NoFence)?;
         }
         Ok(Mapping::new(map, self.0.layout, region, access, self.0.clone()))
     }
 }
 
 impl Inner {
-    fn mmap(&self) -> Result<Arc<Mmap>, Error> {
+    fn view(&self) -> Result<View, Error> {
         if !self.blob.mappable {
             return Err(Error::NotMappable);
         }
-        let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(map) = &*mapped {
-            return Ok(map.clone());
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = &*view {
+            return Ok(view.clone());
         }
-        let node = &self.shared.node;
-        let offset = node.map(self.blob.handle.bo_handle())?;
-        let map = Arc::new(node.mmap(offset, self.blob.size_bytes)?);
-        *mapped = Some(map.clone());
-        Ok(map)
+        let (node, bo_handle) = (&self.shared.node, self.blob.handle.bo_handle());
+        let map = Arc::new(node.mmap(node.map(bo_handle)?, self.blob.size_bytes)?);
+        let dma_buf = if self.imported { Some(node.prime_handle_to_fd(bo_handle)?) } else { None };
+        let dma_buf = dma_buf.filter(|fd| dmabuf::is_dma_buf(fd.as_fd())).map(Arc::new);
+        Ok(view.insert(View { map, dma_buf }).clone())
     }
 }
 
 impl Mapped for Inner {
+    fn end(&self) {
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        let dma_buf = view.as_ref().and_then(|view| view.dma_buf.as_ref());
+        if let Some(Err(error)) = dma_buf.map(|fd| dmabuf::sync(fd.as_fd(), true)) {
+            log::warn!("the end of access to an imported buffer: {error}");
+        }
+    }
+
     fn flush(&self, region: Region) -> Result<(), Error> {
         self.blob.copy.as_ref().map_or(Ok(()), |copy| copy.flush(region))
     }

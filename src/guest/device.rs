@@ -127,7 +127,7 @@ impl Device {
         }
         let layout = self.0.backend.resolve(request)?;
         let blobs = self.0.backend.create(request, &layout, count)?;
-        Ok(blobs.into_iter().map(|blob| BufferObject::new(self.0.clone(), blob, layout)).collect())
+        Ok(blobs.into_iter().map(|blob| BufferObject::new(self.0.clone(), blob, layout, false)).collect())
     }
 
     /// Imports a buffer that this host made for another device, file or process, and asks the host for its layout.
@@ -169,6 +169,6 @@ impl Device {
         }
         let mut blob = self.0.backend.adopt(imported, &layout);
         blob.made_of = made_of.or(blob.made_of);
-        Ok(BufferObject::new(self.0.clone(), blob, layout))
+        Ok(BufferObject::new(self.0.clone(), blob, layout, true))
     }
 }

@@ -34,6 +34,9 @@ pub struct Mapping {
 pub(super) trait Mapped: Send + Sync {
     /// Sends what the CPU has written in a region to the host, where that has a copy.
     fn flush(&self, region: Region) -> Result<(), Error>;
+
+    /// The CPU has done with one mapping of it.
+    fn end(&self);
 }
 
 impl Mapping {
@@ -112,6 +115,7 @@ impl Drop for Mapping {
         if let Err(error) = self.flush() {
             log::warn!("what was written to a buffer does not reach the host: {error}");
         }
+        self.buffer.end();
     }
 }
 

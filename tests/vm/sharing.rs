@@ -74,3 +74,17 @@ fn a_buffer_for_other_devices_is_exported_with_a_name() {
     fill(&buffer);
     check(&imported);
 }
+
+#[test]
+fn an_imported_buffer_is_a_dma_buf_to_its_mappings_from_the_first_on() {
+    let (_, device) = open();
+    let (node, other) = open();
+    let buffer = device.create(&request(Format::R8, 64, 64)).unwrap();
+    let imported = other.import(buffer.export().unwrap().as_fd()).unwrap();
+    let map = || {
+        let before = node.calls();
+        drop(imported.map(imported.layout().whole(), Access::READ).unwrap());
+        (node.calls() - before).to_string()
+    };
+    assert_eq!((&map()[..], &map()[..]), ("1 MAP, 1 mmap, 1 PRIME_HANDLE_TO_FD", "none"));
+}
