@@ -236,6 +236,16 @@ macro_rules! door {
     };
 }
 
+/// Calls a function of a table that is the field `v0` of something.
+#[macro_export]
+macro_rules! dispatch {
+    ($device:expr, $function:ident($($argument:expr),*)) => {{
+        let function = $device.v0.$function.ok_or($crate::Failure::Missing(stringify!($function)))?;
+        // SAFETY: the function is the table's of the object's own device, and the arguments are what C promises them to be.
+        $crate::door::ask(move || unsafe { function($($argument),*) })
+    }};
+}
+
 /// Arguments of a call, with commas between.
 pub struct Listed<'a>(pub &'a [&'a dyn fmt::Debug]);
 

@@ -54,6 +54,10 @@ pub enum Failure {
     NoDevice(c_int),
     #[error("no backend serves the device: {0}")]
     NoBackend(String),
+    #[error("handed on to the next backend: {0}")]
+    HandedOn(String),
+    #[error("{0} is none of this library's")]
+    Stranger(&'static str),
     #[error("the backend has no {0}")]
     Missing(&'static str),
     #[error("the backend says: {}", std::io::Error::from_raw_os_error(*.0))]
@@ -94,6 +98,7 @@ impl Failure {
     /// | EPERM | the host does not permit it |
     /// | ETIMEDOUT | the host does not answer |
     /// | ENODEV | nothing serves the device |
+    /// | ENOTSUP | the device is left to the loader's next backend |
     /// | EPROTO | the host's answer does not hold |
     /// | EIO | the host failed; a fault of this library |
     ///
@@ -112,6 +117,7 @@ impl Failure {
             | Self::Transfer(_)
             | Self::NotMapped(_)
             | Self::TooLong { .. }
+            | Self::Stranger(_)
             | Self::NoDevice(_) => Errno::INVAL,
             // Mir falls back to buffers without modifiers on this one only.
             Self::NoCommonModifier { .. } => Errno::NOSYS,
@@ -119,6 +125,7 @@ impl Failure {
             Self::Offset { .. } => Errno::OVERFLOW,
             Self::Descriptor(_) => Errno::BADF,
             Self::NoBackend(_) => Errno::NODEV,
+            Self::HandedOn(_) => Errno::NOTSUP,
             Self::Guest(error) => return guest_errno(error),
             Self::Backend(errno) => return *errno,
             Self::Panic(_) => Errno::IO,

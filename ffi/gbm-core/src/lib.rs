@@ -5,6 +5,7 @@ pub mod abi;
 pub mod door;
 mod errno;
 pub mod failure;
+pub mod loader;
 pub mod native;
 pub mod trace;
 

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+mod apart;
 mod bo;
 mod device;
 mod import;
@@ -15,4 +16,6 @@ mod plan;
 mod surface;
 mod write;
 
+pub use apart::open_apart;
 pub use device::{DeviceState, NotServed, create, open};
+pub use import::check_import;

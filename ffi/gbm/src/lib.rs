@@ -19,11 +19,7 @@ macro_rules! exported {
 
 /// Calls a function of a device's table.
 macro_rules! dispatch {
-    ($device:expr, $function:ident($($argument:expr),*)) => {{
-        let function = $device.v0.$function.ok_or(virgbm_gbm_core::Failure::Missing(stringify!($function)))?;
-        // SAFETY: the function is the table's of the object's own device, and the arguments are what C promises them to be.
-        virgbm_gbm_core::door::ask(move || unsafe { function($($argument),*) })
-    }};
+    ($($call:tt)*) => { virgbm_gbm_core::dispatch!($($call)*) };
 }
 
 mod backend;

@@ -78,16 +78,21 @@ impl NotServed {
 /// # Errors
 /// [`NotServed`], which names the driver when it is another one.
 pub fn open(fd: BorrowedFd<'_>) -> Result<DeviceState, NotServed> {
-    Ok(DeviceState { guest: open_guest(fd)?, stride_bytes: stride_alignment()? })
+    open_with(|| Ok(DrmNode::from_borrowed_fd(fd)?))
 }
 
-fn open_guest(fd: BorrowedFd<'_>) -> Result<guest::Device, NotServed> {
+/// Opens the device on a node, or on a host in this process.
+pub fn open_with(node: impl FnOnce() -> Result<DrmNode, NotServed>) -> Result<DeviceState, NotServed> {
+    Ok(DeviceState { guest: open_guest(node)?, stride_bytes: stride_alignment()? })
+}
+
+fn open_guest(node: impl FnOnce() -> Result<DrmNode, NotServed>) -> Result<guest::Device, NotServed> {
     #[cfg(feature = "loopback")]
     if super::loopback::is_asked_for() {
         let node = super::loopback::node().map_err(NotServed::Loopback)?;
         return Ok(guest::Device::open(node)?);
     }
-    Ok(guest::Device::open(DrmNode::from_borrowed_fd(fd)?)?)
+    Ok(guest::Device::open(node()?)?)
 }
 
 fn stride_alignment() -> Result<u32, NotServed> {

@@ -25,20 +25,47 @@ struct Claim {
 door! {
     /// Makes a buffer of somebody's descriptors, which stay the caller's.
     pub fn bo_import(gbm: Given<DeviceState>, kind: u32, buffer: *mut c_void, flags: Flags) -> *mut abi::Bo, or null_mut(), {
-        Usage::from_dialect(Dialect::Gbm, flags.0.into())?;
-        let claim = match kind {
-            // SAFETY: gbm.h says that this type comes with this structure.
-            abi::IMPORT_FD => Claim::from_fd(&unsafe { argument::<ImportFd>(buffer) }?)?,
-            // SAFETY: gbm.h says that this type comes with this structure.
-            abi::IMPORT_FD_MODIFIER => Claim::from_fd_modifier(&unsafe { argument::<ImportFdModifier>(buffer) }?)?,
-            other => return Err(Failure::ImportType(other)),
-        };
+        // SAFETY: it is this function's promise.
+        let claim = unsafe { Claim::from_c(kind, buffer, flags) }?;
         let width = claim.width;
         bo::new(&gbm, claim.import(&gbm)?, width)
     }
 }
 
+/// Checks what C claims of its descriptors as an import does before it asks the kernel, and gives that of plane 0.
+///
+/// # Errors
+/// [`Failure`], as an import.
+///
+/// # Safety
+/// `buffer` is null or what gbm.h says for this kind of import, whose descriptors stay open during the call.
+pub unsafe fn check_import<'a>(
+    device: &DeviceState,
+    kind: u32,
+    buffer: *mut c_void,
+    flags: Flags,
+) -> Result<BorrowedFd<'a>, Failure> {
+    // SAFETY: the caller promises it.
+    let claim = unsafe { Claim::from_c(kind, buffer, flags) }?;
+    let (first, size_bytes) = claim.checked(device)?;
+    claim.layout(claim.modifier, size_bytes)?;
+    Ok(first)
+}
+
 impl Claim {
+    /// # Safety
+    /// As [`check_import`].
+    unsafe fn from_c(kind: u32, buffer: *mut c_void, flags: Flags) -> Result<Self, Failure> {
+        Usage::from_dialect(Dialect::Gbm, flags.0.into())?;
+        match kind {
+            // SAFETY: gbm.h says that this type comes with this structure.
+            abi::IMPORT_FD => Self::from_fd(&unsafe { argument::<ImportFd>(buffer) }?),
+            // SAFETY: gbm.h says that this type comes with this structure.
+            abi::IMPORT_FD_MODIFIER => Self::from_fd_modifier(&unsafe { argument::<ImportFdModifier>(buffer) }?),
+            other => Err(Failure::ImportType(other)),
+        }
+    }
+
     fn from_fd(data: &ImportFd) -> Result<Self, Failure> {
         let ImportFd { fd, width, height, stride, format } = *data;
         let stride = c_int::try_from(stride).map_err(|_| too_wide(format, width, height))?;
@@ -59,14 +86,20 @@ impl Claim {
 
     /// Imports the buffer. Of a modifier that the caller does not know the host is asked, who may have made it.
     fn import(&self, device: &DeviceState) -> Result<BufferObject, Failure> {
-        self.check(device)?;
-        let (first, size_bytes) = self.descriptor()?;
-        self.check_size(size_bytes)?;
+        let (first, size_bytes) = self.checked(device)?;
         let modifier = match self.modifier {
             Modifier::INVALID => self.implicit(device, first),
             told => told,
         };
         Ok(device.guest.import_with_layout(first, &self.layout(modifier, size_bytes)?)?)
+    }
+
+    /// The one buffer that all planes are in, and its size, when the claim is not wrong.
+    fn checked<'a>(&self, device: &DeviceState) -> Result<(BorrowedFd<'a>, u64), Failure> {
+        self.check(device)?;
+        let (first, size_bytes) = self.descriptor()?;
+        self.check_size(size_bytes)?;
+        Ok((first, size_bytes))
     }
 
     fn check(&self, device: &DeviceState) -> Result<(), Failure> {
@@ -110,7 +143,7 @@ impl Claim {
     }
 
     /// The one buffer that all planes are in, and its size.
-    fn descriptor(&self) -> Result<(BorrowedFd<'_>, u64), Failure> {
+    fn descriptor<'a>(&self) -> Result<(BorrowedFd<'a>, u64), Failure> {
         let (mut first, mut identity) = (None, None);
         for (plane, (number, ..)) in self.planes.iter().enumerate() {
             let fd = borrow(*number)?;
