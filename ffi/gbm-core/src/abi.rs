@@ -32,6 +32,8 @@ impl Flags {
     pub const CURSOR: Self = Self(1 << 1);
     /// `GBM_BO_USE_RENDERING`.
     pub const RENDERING: Self = Self(1 << 2);
+    /// `GBM_BO_USE_WRITE`.
+    pub const WRITE: Self = Self(1 << 3);
     /// `GBM_BO_USE_LINEAR`.
     pub const LINEAR: Self = Self(1 << 4);
 
@@ -159,6 +161,9 @@ pub struct Backend {
     pub backend_name: *const c_char,
     pub create_device: Option<unsafe extern "C" fn(c_int, u32) -> *mut Device>,
 }
+
+// SAFETY: a table is only read, and its name is a constant.
+unsafe impl Sync for Backend {}
 
 /// `struct gbm_core`, with the fields of `struct gbm_core_v0`: what the loader tells a backend.
 #[repr(C)]

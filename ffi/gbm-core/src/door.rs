@@ -83,7 +83,7 @@ macro_rules! public {
     };
 }
 
-public!(abi::Device, abi::Bo, abi::Surface, abi::Backend, abi::ImportFd, abi::ImportFdModifier);
+public!(abi::Device, abi::Bo, abi::Surface, abi::Backend, abi::Core, abi::ImportFd, abi::ImportFdModifier);
 
 /// An object that C has given, alive during the call.
 pub struct Given<T: Object> {
@@ -242,7 +242,7 @@ macro_rules! dispatch {
     ($device:expr, $function:ident($($argument:expr),*)) => {{
         let function = $device.v0.$function.ok_or($crate::Failure::Missing(stringify!($function)))?;
         // SAFETY: the function is the table's of the object's own device, and the arguments are what C promises them to be.
-        $crate::door::ask(move || unsafe { function($($argument),*) })
+        $crate::door::ask(|| unsafe { function($($argument),*) })
     }};
 }
 

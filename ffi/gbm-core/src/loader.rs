@@ -74,6 +74,31 @@ pub struct Loaded {
     pub library: Library,
 }
 
+impl Loaded {
+    /// The version of the ABI that the device has.
+    pub fn version(&self) -> u32 {
+        // SAFETY: the backend has made the device, which is alive.
+        unsafe { self.device.as_ref() }.v0.backend_version
+    }
+
+    /// Refuses a device that is not of this version, and frees it.
+    ///
+    /// # Errors
+    /// [`LoadError::Version`].
+    pub fn check_version(self, agreed: u32) -> Result<Self, LoadError> {
+        let made = self.version();
+        if made == agreed {
+            return Ok(self);
+        }
+        // SAFETY: the device is alive, and nobody else has it.
+        if let Some(destroy) = unsafe { self.device.as_ref() }.v0.destroy {
+            // SAFETY: the function is the device's own.
+            unsafe { destroy(self.device.as_ptr()) };
+        }
+        Err(LoadError::Version { made, agreed })
+    }
+}
+
 /// A variable that says where backends are or which one to take, unless it is not the user's to say.
 pub fn variable(name: &str) -> Option<OsString> {
     // SAFETY: the function reads what the kernel gave the process.
@@ -112,19 +137,10 @@ pub fn load(
     // SAFETY: the function is the backend's own, and the descriptor is open.
     let device = door::ask(|| unsafe { create_device(fd.as_raw_fd(), agreed) });
     let device = device.unless(|device| device.is_null()).map_err(LoadError::Refused)?;
-    // SAFETY: the backend has just made the device.
-    let given = unsafe { Given::<Device>::from_c(device, "device") }.map_err(LoadError::Refused)?;
-    let made = given.v0.backend_version;
-    if made != agreed {
-        if let Some(destroy) = given.v0.destroy {
-            // SAFETY: the function is the device's own, and nobody else has the device.
-            unsafe { destroy(device) };
-        }
-        return Err(LoadError::Version { made, agreed });
-    }
-    trace::note(format_args!("  * {} from {told}, version {made}", name.display()));
-    let device = NonNull::new(device).ok_or(LoadError::NoBackend(told))?;
-    Ok(Loaded { device, library })
+    let Some(device) = NonNull::new(device) else { return Err(LoadError::NoBackend(told)) };
+    let loaded = Loaded { device, library }.check_version(agreed)?;
+    trace::note(format_args!("  * {} from {told}, version {agreed}", name.display()));
+    Ok(loaded)
 }
 
 /// The first file of a backend.
