@@ -1,7 +1,8 @@
 //! Mesa's device with our functions over its own: EGL finds Mesa's device, name and buffers, and everybody else finds more.
 //!
 //! EGL draws to buffers of Mesa's only. It is on once it has put its own functions for surfaces over what was there; then Mesa is
-//! asked first, and the guest library for what Mesa refuses. Before that, and without EGL, it is the other way round.
+//! asked first, and the guest library for what Mesa refuses. Before that, and without EGL, it is the other way round. A buffer that was
+//! made before an EGL is on must not be given to it as such: its dma-buf may.
 //!
 //! GEM handles belong to an open file, and Mesa closes those of the caller's file as it sees fit. The guest library therefore has an
 //! open file of its own, and a buffer of it gets a handle in the caller's file, which `gbm_bo_get_handle` gives. It is closed with the
@@ -53,8 +54,8 @@ struct Filter {
     state: Given<DeviceState>,
     caller: Caller,
     buffers: Mutex<Buffers>,
-    /// What Mesa claims to support, once it was tried.
-    tried: Mutex<BTreeMap<(Format, u32), bool>>,
+    /// Which formats and flags Mesa was tried with, and its errno where it made nothing.
+    tried: Mutex<BTreeMap<(Format, u32), Option<c_int>>>,
     // Mesa's code goes last.
     _library: Library,
 }

@@ -187,11 +187,30 @@ surfaces(struct gbm_device *gbm, int egl)
    CHECK(mesa->surfaces == 0);
 }
 
+/* Mesa may make nothing. Without EGL that is nothing to it; what its EGL would draw to is refused as Mesa refuses it. */
+static void
+refusals(struct gbm_device *gbm)
+{
+   CHECK(gbm_device_is_format_supported(gbm, GBM_FORMAT_XRGB8888, GBM_BO_USE_RENDERING) == 1);
+   gbm_bo_destroy(create(gbm, 64, 64, GBM_FORMAT_XRGB8888, GBM_BO_USE_RENDERING));
+   start_egl(gbm);
+   for (int i = 0; i < 2; i++) {
+      CHECK(gbm_device_is_format_supported(gbm, GBM_FORMAT_XRGB8888, GBM_BO_USE_RENDERING) == 0);
+      FAILS(gbm_bo_create(gbm, 64, 64, GBM_FORMAT_XRGB8888, GBM_BO_USE_RENDERING) == NULL, EACCES);
+      CHECK(gbm_device_is_format_supported(gbm, GBM_FORMAT_XRGB8888, 0) == 1);
+      CHECK(mesa_makes(gbm, GBM_FORMAT_XRGB8888, NULL, 0) == 0);
+   }
+}
+
 static void
 test(struct gbm_device *gbm)
 {
    mesa = dlsym(RTLD_DEFAULT, "mesa_counts");
    CHECK(mesa && mesa->devices == 1 && strcmp(gbm_device_get_backend_name(gbm), "drm") == 0);
+   if (getenv("MESA_REFUSES")) {
+      refusals(gbm);
+      return;
+   }
 
    /* Two devices of a process are apart, but for knowing each other's buffers: an EGL on one is none on the other. */
    int fd = open_node(), third_fd = open_node();

@@ -131,12 +131,17 @@ main(int count, char **arguments)
    if (count > 2) {
       void *before = ((struct device *)gbm)->surface_lock_front_buffer;
       CHECK(start_egl(gbm) && ((struct device *)gbm)->surface_lock_front_buffer != before);
+      errno = 0;
       struct gbm_bo *bo = gbm_bo_create(gbm, 64, 64, GBM_FORMAT_XRGB8888, GBM_BO_USE_SCANOUT | GBM_BO_USE_RENDERING);
-      CHECK(bo);
-      /* What nobody has asked for, Mesa can't know: virgl's buffers are laid out by the host. */
-      CHECK(gbm_bo_get_modifier(bo) == MOD_INVALID || !getenv("VIRGL"));
-      handle_is_the_callers(bo);
-      gbm_bo_destroy(bo);
+      /* Without a GPU Mesa draws on the primary node only. */
+      CHECK(!bo == !(is_primary || getenv("VIRGL")) && (bo || errno == EACCES));
+      CHECK(gbm_device_is_format_supported(gbm, GBM_FORMAT_XRGB8888, GBM_BO_USE_RENDERING) == !!bo);
+      if (bo) {
+         /* What nobody has asked for, Mesa can't know: virgl's buffers are laid out by the host. */
+         CHECK(gbm_bo_get_modifier(bo) == MOD_INVALID || !getenv("VIRGL"));
+         handle_is_the_callers(bo);
+         gbm_bo_destroy(bo);
+      }
       bo = gbm_bo_create(gbm, 64, 64, GBM_FORMAT_XRGB8888, GBM_BO_USE_LINEAR);
       CHECK(bo);
       CHECK(gbm_bo_get_modifier(bo) == MOD_LINEAR || !getenv("VIRGL"));

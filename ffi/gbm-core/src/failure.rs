@@ -54,6 +54,8 @@ pub enum Failure {
     NoDevice(c_int),
     #[error("no backend serves the device: {0}")]
     NoBackend(String),
+    #[error("Mesa may make no buffer on this node, so that its EGL, which is on, can't draw to this one")]
+    Undrawable,
     #[error("handed on to the next backend: {0}")]
     HandedOn(String),
     #[error("{0} is none of this library's")]
@@ -92,7 +94,7 @@ impl Failure {
     /// | EINVAL | an argument is null, zero, contradicts another, or is outside; the format is not offered for the usage |
     /// | ENOSYS | no listed modifier is offered; an import type, a transfer or a surface that does not exist here |
     /// | EBADF | a descriptor is closed |
-    /// | EACCES | the CPU can't reach the buffer |
+    /// | EACCES | the CPU, or the EGL that is on, can't reach the buffer |
     /// | EOVERFLOW | sizes or offsets beyond what the API or the host can say |
     /// | ENOMEM | the host has no memory, or none left for this guest |
     /// | EPERM | the host does not permit it |
@@ -126,6 +128,7 @@ impl Failure {
             Self::Descriptor(_) => Errno::BADF,
             Self::NoBackend(_) => Errno::NODEV,
             Self::HandedOn(_) => Errno::NOTSUP,
+            Self::Undrawable => Errno::ACCESS,
             Self::Guest(error) => return guest_errno(error),
             Self::Backend(errno) => return *errno,
             Self::Panic(_) => Errno::IO,

@@ -13,15 +13,21 @@ use virgbm_gbm_core::{Failure, dispatch, door};
 const TRIED_PIXELS: u32 = 64;
 
 door! {
-    /// Makes a buffer, of whichever side can.
+    /// Makes a buffer, of whichever side can; one that an EGL will draw to only where Mesa can draw at all.
     pub fn bo_create(
         gbm: Filtered, width: u32, height: u32, format: Format, flags: Flags, modifiers: *const Modifier, count: c_uint
     ) -> *mut Bo, or null_mut(), {
+        let mut is_undrawable = false;
         first_of(gbm.order(), |side| {
+            if is_undrawable {
+                return Err(Failure::Undrawable);
+            }
             let target = gbm.target(side);
             let made = dispatch!(target, bo_create(target.device, width, height, format, flags, modifiers, count));
-            let bo = made.unless(|bo| bo.is_null())?;
-            let Some(bo) = NonNull::new(bo) else { return Ok(bo) };
+            let made = made.unless(|bo| bo.is_null());
+            is_undrawable = side == Side::Mesa && made.as_ref().is_err_and(|refusal| gbm.is_undrawable(flags, refusal));
+            let made = made?;
+            let Some(bo) = NonNull::new(made) else { return Ok(made) };
             match side {
                 Side::Native => gbm.keep_native(bo)?,
                 Side::Mesa => gbm.keep_mesa(bo, Mesa { implicit: is_implicit(flags, count), import_of: None }),
@@ -37,30 +43,41 @@ fn is_implicit(flags: Flags, count: c_uint) -> bool {
 }
 
 door! {
-    /// 1 when a buffer of that kind can be made, else 0. Mesa claims more than it makes, so that it is tried once.
+    /// 1 when a buffer of that kind can be made, else 0.
     pub fn is_format_supported(gbm: Filtered, format: Format, flags: Flags) -> c_int, or 0, {
-        let supported = |side| {
+        if gbm.is_to_be_drawn(flags) && gbm.try_mesa(format, flags).is_err_and(|refusal| gbm.is_undrawable(flags, &refusal)) {
+            return Err(Failure::Undrawable);
+        }
+        first_of([Side::Native, Side::Mesa], |side| {
             let target = gbm.target(side);
-            dispatch!(target, is_format_supported(target.device, format, flags)).unless(|answer| *answer == 0)
-        };
-        first_of([Side::Native, Side::Mesa], |side| match side {
-            Side::Native => supported(side),
-            Side::Mesa => supported(side).and_then(|answer| gbm.mesa_makes(format, flags).map(|()| answer)),
+            dispatch!(target, is_format_supported(target.device, format, flags)).unless(|answer| *answer == 0)?;
+            if side == Side::Mesa { gbm.try_mesa(format, flags).map(|()| 1) } else { Ok(1) }
         })
     }
 }
 
 impl Filtered {
-    /// Whether Mesa makes what it claims to.
-    fn mesa_makes(&self, format: Format, flags: Flags) -> Result<(), Failure> {
+    /// Whether an EGL is on that will draw to a buffer.
+    fn is_to_be_drawn(&self, flags: Flags) -> bool {
+        flags.contains(Flags::RENDERING) && self.egl_is_on()
+    }
+
+    /// Whether Mesa's refusal is the last word: where it may make no buffer for the CPU, on a render node without a GPU, it may map
+    /// none either, and crashes when it draws to one of ours.
+    fn is_undrawable(&self, flags: Flags, refusal: &Failure) -> bool {
+        self.is_to_be_drawn(flags) && refusal.errno() == libc::EACCES
+    }
+
+    /// Whether Mesa makes a buffer: it claims more than it makes, so that each kind is tried once.
+    fn try_mesa(&self, format: Format, flags: Flags) -> Result<(), Failure> {
         let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(makes) = tried.get(&(format, flags.0)) {
-            return if *makes { Ok(()) } else { Err(Failure::Missing("buffer of that kind, though it claims so")) };
+        if let Some(refused) = tried.get(&(format, flags.0)) {
+            return refused.map_or(Ok(()), |errno| Err(Failure::Backend(errno)));
         }
         let target = self.target(Side::Mesa);
         let made = dispatch!(target, bo_create(target.device, TRIED_PIXELS, TRIED_PIXELS, format, flags, null(), 0));
         let made = made.unless(|bo| bo.is_null());
-        tried.insert((format, flags.0), made.is_ok());
+        tried.insert((format, flags.0), made.as_ref().err().map(Failure::errno));
         let bo = made?;
         dispatch!(target, bo_destroy(bo));
         Ok(())
