@@ -84,9 +84,9 @@ pub fn create(fd: BorrowedFd<'_>, version: u32, mesa: Loaded, state: DeviceState
     let filter = Filter {
         mesa: Device { dummy: None, v0 },
         // SAFETY: it was just made, and the filter keeps it.
-        native: unsafe { Given::from_c(native, "device") }?,
+        native: unsafe { Given::from_c(native.as_ptr(), "device") }?,
         // SAFETY: the same.
-        state: unsafe { Given::from_c(native, "device") }?,
+        state: unsafe { Given::from_c(native.as_ptr(), "device") }?,
         caller: Caller::new(fd),
         buffers: Mutex::default(),
         tried: Mutex::default(),

@@ -67,5 +67,5 @@ fn serve(fd: BorrowedFd<'_>, version: u32) -> Result<*mut Device, String> {
 
 fn serve_natively(fd: BorrowedFd<'_>, version: u32) -> Result<*mut Device, String> {
     let state = native::open(fd).map_err(|error| error.to_string())?;
-    Ok(native::create(fd, version, state))
+    Ok(native::create(fd, version, state).as_ptr())
 }
