@@ -60,8 +60,10 @@ sizes(struct gbm_device *gbm)
    FAILS(gbm_bo_create(gbm, UINT32_MAX, 1, format, 0) == NULL, EINVAL);
    FAILS(gbm_bo_create(gbm, 1, UINT32_MAX, format, 0) == NULL, EINVAL);
    FAILS(gbm_bo_create(gbm, UINT32_MAX, UINT32_MAX, format, GBM_BO_USE_LINEAR) == NULL, EINVAL);
-   /* What the host could say, and has no memory for. */
-   FAILS(gbm_bo_create(gbm, 65535, 65535, format, 0) == NULL, ENOMEM);
+   /* What the host could say, and has no memory for. On a node the kernel may be the first to refuse it. */
+   errno = 0;
+   CHECK(gbm_bo_create(gbm, 65535, 65535, format, 0) == NULL);
+   CHECK(errno == ENOMEM || (getenv("VIRGBM_TEST_NODE") && (errno == ENOSPC || errno == EINVAL)));
    struct gbm_bo *bo = create(gbm, 1, 1, format, 0);
    gbm_bo_destroy(bo);
 }
