@@ -122,12 +122,20 @@ pub struct FormatInfo {
     pub planes: &'static [PlaneFormat],
     /// Its number in `virgl_hw.h`, which for eight RGB formats is also the number in `virtio_gpu.h`.
     pub virgl: Option<u32>,
+    /// Its number in `vulkan_core.h`, which a format with padding shares with the one that has alpha there; that of the planes in
+    /// the order luma, Cb, Cr where a format has the other.
+    pub vulkan: Option<u32>,
 }
 
 impl FormatInfo {
     /// Whether a component of this kind is in the format.
     pub fn has(&self, kind: ComponentKind) -> bool {
         self.planes.iter().flat_map(|plane| plane.components).any(|component| component.kind == kind)
+    }
+
+    /// Whether Cr has a plane of its own before that of Cb.
+    pub fn has_swapped_chroma(&self) -> bool {
+        matches!(self.planes, [_, cr, _] if cr.components.iter().any(|component| component.kind == ComponentKind::Cr))
     }
 }
 
@@ -177,6 +185,14 @@ impl Format {
     /// The number in `enum virtio_gpu_formats`, for the eight formats that a 2D resource or a scanout can have.
     pub fn virtio_2d(self) -> Option<u32> {
         self.info()?.virgl.filter(|number| VIRTIO_2D.contains(number))
+    }
+
+    /// The format with this `VkFormat`: of several, the one without padding, whose chroma is in Vulkan's order.
+    pub fn from_vulkan(number: u32) -> Option<Self> {
+        let padded = |info: &FormatInfo| info.class != FormatClass::Yuv && info.has(ComponentKind::X);
+        let infos = Self::all().iter().filter_map(|format| format.info());
+        let found = infos.filter(|info| info.vulkan == Some(number)).min_by_key(|info| (padded(info), info.has_swapped_chroma()));
+        found.map(|info| info.format)
     }
 
     /// The format a person names: the name of `drm_fourcc.h` (`XRGB8888`) or the fourcc itself (`XR24`), in any case.

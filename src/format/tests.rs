@@ -127,3 +127,60 @@ fn formats_parse_by_name_and_by_fourcc() {
     assert_eq!(Format::parse("AB4H"), Some(Format::ABGR16161616F));
     assert_eq!(Format::parse("nonsense"), None);
 }
+
+#[test]
+fn a_vulkan_number_names_one_format_and_its_own() {
+    assert_eq!(Format::from_vulkan(44), Some(Format::ARGB8888));
+    assert_eq!(Format::from_vulkan(1_000_156_002), Some(Format::YUV420));
+    assert_eq!(Format::from_vulkan(1_000_156_009), Some(Format::AXBXGXRX106106106106));
+    assert_eq!((Format::from_vulkan(0), Format::XRGB8888.info().unwrap().vulkan), (None, Some(44)));
+    for info in Format::all().iter().filter_map(|format| format.info()) {
+        let Some(back) = info.vulkan.and_then(Format::from_vulkan) else { continue };
+        let bytes = |format: Format| format.planes().iter().map(|plane| plane.block_bytes).collect::<Vec<_>>();
+        assert_eq!(bytes(back), bytes(info.format), "{} and {back} share a number", info.name);
+    }
+}
+
+/// The names of Vulkan spell the bits from the highest down in a packed word, and byte by byte elsewhere.
+#[cfg(feature = "vulkan")]
+#[test]
+fn vulkan_numbers_are_those_of_the_header() {
+    use ash::vk::Format as Vk;
+    let cases = [
+        (Format::R8, Vk::R8_UNORM),
+        (Format::R16, Vk::R16_UNORM),
+        (Format::GR88, Vk::R8G8_UNORM),
+        (Format::GR1616, Vk::R16G16_UNORM),
+        (Format::RGBA4444, Vk::R4G4B4A4_UNORM_PACK16),
+        (Format::BGRA4444, Vk::B4G4R4A4_UNORM_PACK16),
+        (Format::ARGB1555, Vk::A1R5G5B5_UNORM_PACK16),
+        (Format::RGBA5551, Vk::R5G5B5A1_UNORM_PACK16),
+        (Format::BGRA5551, Vk::B5G5R5A1_UNORM_PACK16),
+        (Format::RGB565, Vk::R5G6B5_UNORM_PACK16),
+        (Format::BGR565, Vk::B5G6R5_UNORM_PACK16),
+        (Format::RGB888, Vk::B8G8R8_UNORM),
+        (Format::BGR888, Vk::R8G8B8_UNORM),
+        (Format::ARGB8888, Vk::B8G8R8A8_UNORM),
+        (Format::ABGR8888, Vk::R8G8B8A8_UNORM),
+        (Format::ARGB2101010, Vk::A2R10G10B10_UNORM_PACK32),
+        (Format::ABGR2101010, Vk::A2B10G10R10_UNORM_PACK32),
+        (Format::ABGR16161616, Vk::R16G16B16A16_UNORM),
+        (Format::ABGR16161616F, Vk::R16G16B16A16_SFLOAT),
+        (Format::AXBXGXRX106106106106, Vk::R10X6G10X6B10X6A10X6_UNORM_4PACK16),
+        (Format::YUYV, Vk::G8B8G8R8_422_UNORM),
+        (Format::UYVY, Vk::B8G8R8G8_422_UNORM),
+        (Format::NV12, Vk::G8_B8R8_2PLANE_420_UNORM),
+        (Format::NV16, Vk::G8_B8R8_2PLANE_422_UNORM),
+        (Format::P010, Vk::G10X6_B10X6R10X6_2PLANE_420_UNORM_3PACK16),
+        (Format::P012, Vk::G12X4_B12X4R12X4_2PLANE_420_UNORM_3PACK16),
+        (Format::P016, Vk::G16_B16R16_2PLANE_420_UNORM),
+        (Format::P210, Vk::G10X6_B10X6R10X6_2PLANE_422_UNORM_3PACK16),
+        (Format::YUV420, Vk::G8_B8_R8_3PLANE_420_UNORM),
+        (Format::YUV422, Vk::G8_B8_R8_3PLANE_422_UNORM),
+        (Format::YUV444, Vk::G8_B8_R8_3PLANE_444_UNORM),
+    ];
+    for (format, vk) in cases {
+        assert_eq!(format.info().unwrap().vulkan, Some(vk.as_raw() as u32), "{format}");
+        assert_eq!(Format::from_vulkan(vk.as_raw() as u32), Some(format));
+    }
+}
