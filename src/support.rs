@@ -24,6 +24,14 @@ pub struct Support {
     pub guest_layout: bool,
 }
 
+impl Support {
+    /// Whether it has all the usages of a request, and a modifier that the request accepts.
+    pub fn serves(&self, request: &BufferRequest) -> bool {
+        // LINEAR narrows the modifiers; it is no usage that a host has or lacks.
+        self.usages.contains(request.usage.difference(Usage::LINEAR)) && request.accepts(self.modifier)
+    }
+}
+
 /// The largest picture that a host takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
@@ -115,13 +123,11 @@ impl SupportTable {
         }
         let range = self.range_of(format);
         let offered = self.entries.get(range.clone()).unwrap_or(&[]);
-        // LINEAR narrows the modifiers; it is no usage that a host has or lacks.
-        let usage = request.usage.difference(Usage::LINEAR);
-        let usable = || offered.iter().filter(|support| support.usages.contains(usage));
-        let fits = |support: &Support| support.usages.contains(usage) && request.accepts(support.modifier);
-        if let Some(index) = offered.iter().position(fits) {
+        if let Some(index) = offered.iter().position(|support| support.serves(request)) {
             return Ok(range.start + index);
         }
+        let usage = request.usage.difference(Usage::LINEAR);
+        let usable = || offered.iter().filter(|support| support.usages.contains(usage));
         let Some(nearest) = offered.iter().max_by_key(|support| support.usages.intersection(usage).bits().count_ones()) else {
             return Err(Unsupported::Format { format });
         };

@@ -208,13 +208,21 @@ impl Resolvers {
     /// The resolver that serves an image, and its layout.
     pub fn resolve(&self, request: &BufferRequest) -> Result<(&dyn Resolver, Layout), ResolveError> {
         request.check().map_err(LayoutError::from)?;
-        let index = self.table.position(request)?;
-        let owner = self.owners.get(index).and_then(|owner| self.list.get(*owner));
-        let (Some(resolver), Some(support)) = (owner, self.table.entries().get(index)) else {
-            return Err(ResolveError::NoResolver("the format"));
-        };
-        let layout = resolver.layout(request, support)?;
-        Ok((resolver.as_ref(), layout))
+        let first = self.table.position(request)?;
+        let mut refused = None;
+        for (support, owner) in self.table.entries().iter().zip(&self.owners).skip(first) {
+            if support.format != request.format {
+                break;
+            }
+            let Some(resolver) = self.list.get(*owner).filter(|_| support.serves(request)) else { continue };
+            match resolver.layout(request, support) {
+                Ok(layout) => return Ok((resolver.as_ref(), layout)),
+                // The table has the largest extent of all, so another may take what is beyond this one's.
+                Err(error @ ResolveError::Unsupported(Unsupported::Extent { .. })) => refused = refused.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refused.unwrap_or(ResolveError::NoResolver("the format")))
     }
 
     /// The first resolver that can do this.
