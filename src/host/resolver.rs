@@ -1,6 +1,8 @@
 //! [`Resolver`]: turns parameters into memory. Each driver of the host is one.
 
 pub mod memory;
+#[cfg(feature = "vulkan")]
+pub mod vulkan;
 
 use super::Window;
 use crate::wire::alloc::{Backing, Capabilities, GlTexture, VkImage};
@@ -47,6 +49,28 @@ pub enum ResolveError {
     Layout(#[from] LayoutError),
     #[error("memory for {bytes} bytes: {source}", bytes = .0.bytes, source = .0.source)]
     Memory(#[source] OutOfMemory),
+    #[error(transparent)]
+    Image(#[from] ImageRefused),
+    #[error("the driver: {0}")]
+    Driver(#[source] io::Error),
+}
+
+/// A Vulkan image that can't be, or that the host's driver does not make.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs)]
+pub enum ImageRefused {
+    #[error("VkFormat {0} is not offered")]
+    Format(u32),
+    #[error("{what} {value:#x}: {why}")]
+    Usage { what: &'static str, value: u32, why: &'static str },
+    #[error("none of the {0} modifiers serves such an image")]
+    Modifier(usize),
+    #[error("{what} {asked}, at most {limit}")]
+    Limit { what: &'static str, asked: u32, limit: u32 },
+    #[error("{what} {value}: {why}")]
+    Parameter { what: &'static str, value: u32, why: &'static str },
+    #[error("a blob of {blob_bytes} bytes for an image of {image_bytes}")]
+    Size { blob_bytes: u64, image_bytes: u64 },
 }
 
 /// The host's kernel or driver gave no memory.

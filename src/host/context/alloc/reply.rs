@@ -4,7 +4,7 @@ use super::Services;
 use crate::host::CommandError;
 use crate::host::object::Ticket;
 use crate::host::quota::QuotaExceeded;
-use crate::host::resolver::{Allocation, ResolveError};
+use crate::host::resolver::{Allocation, ImageRefused, ResolveError};
 use crate::wire::alloc::{self as wire, Backing, LayoutBody, Reply, ReplySlot, Status};
 use crate::{Layout, LayoutError, RequestError, Unsupported};
 use std::fmt;
@@ -33,6 +33,12 @@ pub(super) struct Failure {
     status: Status,
     /// The host's errno, 0 where there is none.
     detail: u32,
+}
+
+impl Failure {
+    fn with_errno(status: Status, error: &std::io::Error) -> Self {
+        Self { status, detail: error.raw_os_error().unwrap_or(0) as u32 }
+    }
 }
 
 /// The answer of a command whose object was claimed.
@@ -83,10 +89,16 @@ impl From<ResolveError> for Failure {
             },
             ResolveError::Layout(LayoutError::Overflow { .. }) => Status::Extent.into(),
             ResolveError::Layout(_) => Status::Malformed.into(),
-            ResolveError::Memory(error) => {
-                let detail = error.source.raw_os_error().unwrap_or(0) as u32;
-                Self { status: Status::OutOfMemory, detail }
-            }
+            ResolveError::Image(refused) => match refused {
+                ImageRefused::Format(_) => Status::Format.into(),
+                ImageRefused::Usage { .. } => Status::Usage.into(),
+                ImageRefused::Modifier(_) => Status::NoCommonModifier.into(),
+                ImageRefused::Limit { .. } => Status::Extent.into(),
+                ImageRefused::Parameter { .. } => Status::Malformed.into(),
+                ImageRefused::Size { .. } => Status::SizeMismatch.into(),
+            },
+            ResolveError::Memory(error) => Self::with_errno(Status::OutOfMemory, &error.source),
+            ResolveError::Driver(error) => Self::with_errno(Status::Host, &error),
         }
     }
 }

@@ -1,0 +1,152 @@
+//! The opened device: one queue, and the count of what was made on it.
+
+use super::commands::Commands;
+use super::{Adapter, CallFailed, Extensions, Facts, Instance, of};
+use ash::{ext, khr, vk};
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// A device that is open until everything that was made on it is gone.
+pub struct Device {
+    pub(super) raw: ash::Device,
+    pub(super) modifiers: Option<ext::image_drm_format_modifier::Device>,
+    pub(super) memory_fd: Option<khr::external_memory_fd::Device>,
+    pub(super) queue_family: u32,
+    pub(super) commands: Mutex<Commands>,
+    facts: Facts,
+    adapter: Adapter,
+    live: AtomicUsize,
+    lost: AtomicBool,
+    #[cfg(test)]
+    fault: Mutex<Option<(usize, vk::Result)>>,
+}
+
+impl Device {
+    /// Opens a device with the extensions that `facts` has.
+    pub fn open(adapter: &Adapter, facts: &Facts) -> Result<Arc<Self>, CallFailed> {
+        let call = "vkCreateDevice";
+        let queue_family = facts.queue_family.ok_or(CallFailed { call, result: vk::Result::ERROR_FEATURE_NOT_PRESENT })?;
+        let Extensions { modifiers, dma_buf, foreign } = facts.extensions;
+        let wanted: [(bool, &CStr); 4] = [
+            (modifiers, ext::image_drm_format_modifier::NAME),
+            (dma_buf, khr::external_memory_fd::NAME),
+            (dma_buf, ext::external_memory_dma_buf::NAME),
+            (foreign, ext::queue_family_foreign::NAME),
+        ];
+        let names: Vec<_> = wanted.iter().filter(|(there, _)| *there).map(|(_, name)| name.as_ptr()).collect();
+        let queues = [vk::DeviceQueueCreateInfo::default().queue_family_index(queue_family).queue_priorities(&[1.0])];
+        let info = vk::DeviceCreateInfo::default().queue_create_infos(&queues).enabled_extension_names(&names);
+        let instance = &adapter.instance.raw;
+        // SAFETY: the device is one of the instance's, has the extensions and the queue family, and the names are strings with an end.
+        let raw = unsafe { instance.create_device(adapter.raw, &info, None) }.map_err(of(call))?;
+        let commands = Commands::new(&raw, queue_family).inspect_err(|_| {
+            // SAFETY: nothing was made on it.
+            unsafe { raw.destroy_device(None) };
+        })?;
+        Ok(Arc::new(Self {
+            modifiers: modifiers.then(|| ext::image_drm_format_modifier::Device::new(instance, &raw)),
+            memory_fd: dma_buf.then(|| khr::external_memory_fd::Device::new(instance, &raw)),
+            raw,
+            queue_family,
+            commands: Mutex::new(commands),
+            facts: facts.clone(),
+            adapter: adapter.clone(),
+            live: AtomicUsize::new(0),
+            lost: AtomicBool::new(false),
+            #[cfg(test)]
+            fault: Mutex::default(),
+        }))
+    }
+
+    /// What it says of itself.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The device as the loader lists it, to ask about formats.
+    pub fn adapter(&self) -> &Adapter {
+        &self.adapter
+    }
+
+    /// The loader that it came from.
+    pub fn instance(&self) -> &Instance {
+        &self.adapter.instance
+    }
+
+    /// How many images, buffers and memories there are.
+    pub fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Where exported images rest when this device does not use them.
+    pub(super) fn foreign_family(&self) -> u32 {
+        if self.facts.extensions.foreign { vk::QUEUE_FAMILY_FOREIGN_EXT } else { vk::QUEUE_FAMILY_EXTERNAL }
+    }
+
+    /// Makes a call; a device that was lost once is asked no more.
+    pub(super) fn call<T>(&self, call: &'static str, work: impl FnOnce() -> ash::prelude::VkResult<T>) -> Result<T, CallFailed> {
+        if self.lost.load(Ordering::Relaxed) {
+            return Err(CallFailed { call, result: vk::Result::ERROR_DEVICE_LOST });
+        }
+        #[cfg(test)]
+        self.stumble(call)?;
+        work().map_err(|result| {
+            if result == vk::Result::ERROR_DEVICE_LOST && !self.lost.swap(true, Ordering::Relaxed) {
+                log::error!("Vulkan: {} was lost in {call}: no more images are made", self.facts.name);
+            }
+            CallFailed { call, result }
+        })
+    }
+
+    /// The same for what is counted until its owner calls [`destroyed`](Self::destroyed).
+    pub(super) fn make<T>(&self, call: &'static str, work: impl FnOnce() -> ash::prelude::VkResult<T>) -> Result<T, CallFailed> {
+        self.call(call, work).inspect(|_| {
+            self.live.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    /// Something counted is gone.
+    pub(super) fn destroyed(&self) {
+        self.live.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Drivers that fail, for tests.
+#[cfg(test)]
+impl Device {
+    /// Lets the call after `calls` others return `result`, once.
+    pub fn fail_after(&self, calls: usize, result: vk::Result) {
+        *self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((calls, result));
+    }
+
+    /// Takes the fault back; whether it was still to come.
+    pub fn forgive(&self) -> bool {
+        self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take().is_some()
+    }
+
+    fn stumble(&self, call: &'static str) -> Result<(), CallFailed> {
+        let mut fault = self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &mut *fault {
+            Some((0, result)) => {
+                let result = *result;
+                *fault = None;
+                Err(CallFailed { call, result })
+            }
+            Some((calls, _)) => {
+                *calls -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        let commands = self.commands.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        commands.destroy(&self.raw);
+        // SAFETY: what was made on it held it, so all of that is gone, and every submission was waited for.
+        unsafe { self.raw.destroy_device(None) };
+    }
+}

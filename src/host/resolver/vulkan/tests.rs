@@ -1,0 +1,236 @@
+//! On the Vulkan that is here, checked by the validation layer where that is installed; skipped where there is none.
+
+use super::*;
+use crate::host::resolver::memory::MemoryResolver;
+use crate::host::resolver::{Image, ImageRefused, Resolvers};
+use crate::host::test_rig::Shelf;
+use crate::{Format, Modifier, Usage};
+use ash::vk;
+
+fn options() -> VulkanOptions {
+    VulkanOptions { validation: true, ..VulkanOptions::default() }
+}
+
+/// The resolver, or word that it can't be tested here.
+fn resolver() -> Option<VulkanResolver> {
+    match VulkanResolver::new(&options()) {
+        Ok(resolver) => Some(resolver),
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
+/// Nothing is left, and the layer has kept silent.
+fn check_end(resolver: &VulkanResolver) {
+    assert_eq!((resolver.live_objects(), resolver.complaints().unwrap_or(0)), (0, 0));
+}
+
+fn allocate(resolver: &VulkanResolver, request: &BufferRequest) -> Result<Allocation, ResolveError> {
+    let table = crate::SupportTable::new(resolver.support().to_vec(), resolver.largest());
+    let layout = resolver.layout(request, table.choose(request)?)?;
+    resolver.allocate(&Parameters::Image { request, layout: &layout }, layout.size_bytes)
+}
+
+fn linear(format: Format, width: u32, height: u32) -> BufferRequest {
+    BufferRequest::new(format, width, height, Usage::TEXTURE | Usage::LINEAR)
+}
+
+fn check_bytes(image: &dyn Image) {
+    let size = image.size_bytes() as usize;
+    let mut bytes = vec![1; size];
+    image.read(0, &mut bytes).unwrap();
+    assert!(bytes.iter().all(|byte| *byte == 0), "a new image is zeroed");
+    image.write(5, b"virgbm").unwrap();
+    image.read(4, &mut bytes[..8]).unwrap();
+    assert_eq!(&bytes[..8], b"\0virgbm\0");
+    assert!(image.read(size as u64 - 1, &mut [0; 2]).is_err() && image.write(u64::MAX, &[0]).is_err());
+}
+
+#[test]
+fn what_works_here_is_told() {
+    let Some(resolver) = resolver() else { return };
+    println!(
+        "{}: dma-bufs: {}, validated: {}",
+        resolver.device_name(),
+        resolver.exports_dma_bufs(),
+        resolver.complaints().is_some()
+    );
+    for support in resolver.support() {
+        println!("  {} {} in {} planes: {}", support.format, support.modifier, support.plane_count, support.usages);
+    }
+    for Finding { subject, refused } in resolver.findings() {
+        if let Some(why) = refused {
+            println!("  not {subject}: {why}");
+        }
+    }
+    assert!(resolver.support().iter().any(|support| support.format == Format::ARGB8888));
+    assert!(resolver.support().iter().all(|support| !support.usages.contains(Usage::PROTECTED)));
+    assert_eq!(resolver.capabilities().contains(Capabilities::DMA_BUF_EXPORT), resolver.exports_dma_bufs());
+    check_end(&resolver);
+}
+
+#[test]
+fn every_linear_format_is_made_in_odd_sizes_and_read_and_written() {
+    let Some(resolver) = resolver() else { return };
+    for support in resolver.support().iter().filter(|support| support.modifier == Modifier::LINEAR) {
+        if !support.usages.contains(Usage::TEXTURE) {
+            continue;
+        }
+        for (width, height) in [(1, 1), (129, 67)] {
+            let made = allocate(&resolver, &linear(support.format, width, height)).unwrap();
+            let layout = made.layout.unwrap();
+            layout.check().unwrap();
+            assert_eq!((layout.width, layout.height, layout.planes.len()), (width, height, support.format.planes().len()));
+            assert!(made.image.size_bytes().is_multiple_of(4096) && made.image.size_bytes() >= layout.size_bytes);
+            check_bytes(&*made.image);
+        }
+    }
+    check_end(&resolver);
+}
+
+#[test]
+fn memory_that_the_cpu_does_not_see_is_read_and_written_by_copies() {
+    let Some(seen) = resolver() else { return };
+    let resolver = VulkanResolver::probe(seen.0.maker.device.clone(), false).unwrap();
+    assert!(resolver.support().iter().all(|support| !support.usages.intersects(Usage::CPU)));
+    let made = allocate(&resolver, &linear(Format::ARGB8888, 129, 67)).unwrap();
+    let stride = u64::from(made.layout.unwrap().planes[0].stride_bytes);
+    made.image.write(3 * stride + 8, b"virgbm").unwrap();
+    let mut bytes = [1; 8];
+    made.image.read(3 * stride + 7, &mut bytes).unwrap();
+    assert_eq!(&bytes, b"\0virgbm\0");
+    assert!(made.image.show(&Shelf::default(), 0).is_err());
+    drop(made);
+    check_end(&resolver);
+}
+
+#[test]
+fn a_dma_buf_is_one_or_there_is_none() {
+    let Some(resolver) = resolver() else { return };
+    let asked = BufferRequest { usage: Usage::TEXTURE | Usage::CPU_WRITE_RARELY, ..linear(Format::ARGB8888, 64, 64) };
+    if !resolver.exports_dma_bufs() {
+        assert!(matches!(allocate(&resolver, &asked), Err(ResolveError::Unsupported(Unsupported::Usage { .. }))));
+        let made = allocate(&resolver, &linear(Format::ARGB8888, 64, 64)).unwrap();
+        assert_eq!(made.image.export().unwrap_err().kind(), std::io::ErrorKind::Unsupported);
+        assert_eq!(made.image.show(&Shelf::default(), 0).unwrap_err().kind(), std::io::ErrorKind::Unsupported);
+        drop(made);
+    } else {
+        let made = allocate(&resolver, &asked).unwrap();
+        let export = made.image.export().unwrap();
+        let map = crate::sys::mmap::Mmap::shared(std::os::fd::AsFd::as_fd(&export.fd), 0, 4096, None).unwrap();
+        made.image.write(0, b"virgbm").unwrap();
+        let mut bytes = [0; 6];
+        map.read(0, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"virgbm");
+    }
+    check_end(&resolver);
+}
+
+#[test]
+fn whatever_call_fails_nothing_is_left_and_the_guest_is_told() {
+    let Some(resolver) = resolver() else { return };
+    let device = &resolver.0.maker.device;
+    for (format, mapped) in [(Format::ARGB8888, true), (Format::ARGB8888, false), (Format::NV12, false)] {
+        let maker = Maker { mapped, device: device.clone(), ..resolver.0.maker };
+        let Some(offered) = resolver.0.offered.iter().find(|offered| offered.support.format == format) else { continue };
+        let request = linear(format, 64, 64);
+        let layout = maker.layout(&request, offered).unwrap();
+        let mut steps = 0;
+        loop {
+            device.fail_after(steps, vk::Result::ERROR_OUT_OF_DEVICE_MEMORY);
+            let made = maker.image(&request, offered, &layout, layout.size_bytes);
+            if device.forgive() {
+                made.unwrap();
+                break;
+            }
+            assert!(matches!(made, Err(ResolveError::Memory(_))), "step {steps}");
+            assert_eq!(device.live(), 0, "step {steps}");
+            steps += 1;
+        }
+        assert!(steps >= 3, "an image, its memory and their binding can fail");
+        device.fail_after(1, vk::Result::ERROR_INITIALIZATION_FAILED);
+        assert!(matches!(maker.image(&request, offered, &layout, layout.size_bytes), Err(ResolveError::Driver(_))));
+    }
+    check_end(&resolver);
+}
+
+fn vk_image(format: u32, tiling: u32) -> VkImage {
+    VkImage {
+        image_type: 1.into(),
+        format: format.into(),
+        width: 64.into(),
+        height: 64.into(),
+        depth: 1.into(),
+        levels: 1.into(),
+        layers: 1.into(),
+        samples: 1.into(),
+        usage: 4.into(),
+        tiling: tiling.into(),
+        ..VkImage::default()
+    }
+}
+
+fn described(resolver: &VulkanResolver, image: VkImage, blob_bytes: u64) -> Result<Allocation, ResolveError> {
+    resolver.allocate(&Parameters::Vulkan { image: &image, view_formats: &[], modifiers: &[] }, blob_bytes)
+}
+
+#[test]
+fn images_are_made_as_the_guest_describes_them() {
+    let Some(resolver) = resolver() else { return };
+    let flat = described(&resolver, vk_image(44, 1), 1 << 16).unwrap();
+    assert_eq!(flat.layout.map(|layout| (layout.format, layout.modifier)), Some((Format::ARGB8888, Modifier::LINEAR)));
+    check_bytes(&*flat.image);
+    let levels = VkImage { levels: 7.into(), layers: 6.into(), flags: 16.into(), ..vk_image(37, 0) };
+    let cube = described(&resolver, levels, 1 << 20).unwrap();
+    assert_eq!((cube.layout, cube.image.size_bytes()), (None, 1 << 20));
+    assert_eq!(cube.image.read(0, &mut [0]).unwrap_err().kind(), std::io::ErrorKind::Unsupported);
+    let sampled = VkImage { samples: 4.into(), usage: 16.into(), ..vk_image(44, 0) };
+    described(&resolver, sampled, 1 << 20).unwrap();
+    let solid = VkImage { image_type: 2.into(), depth: 8.into(), ..vk_image(37, 0) };
+    described(&resolver, solid, 1 << 20).unwrap();
+    drop((flat, cube));
+    check_end(&resolver);
+}
+
+#[test]
+fn an_image_beyond_the_drivers_limits_or_its_blob_is_refused() {
+    let Some(resolver) = resolver() else { return };
+    let refused = |image, bytes| match described(&resolver, image, bytes) {
+        Err(ResolveError::Image(refused)) => refused,
+        other => panic!("{:?}", other.map(|_| ())),
+    };
+    assert!(matches!(refused(vk_image(44, 1), 4096), ImageRefused::Size { blob_bytes: 4096, .. }));
+    let wide = VkImage { width: (1 << 20).into(), ..vk_image(44, 1) };
+    assert!(matches!(refused(wide, 1 << 30), ImageRefused::Limit { what: "width", .. }));
+    let listed = vk_image(44, 1_000_158_000);
+    assert!(matches!(refused(listed, 1 << 16), ImageRefused::Modifier(0)));
+    let unknown = resolver.allocate(&Parameters::Vulkan { image: &listed, view_formats: &[], modifiers: &[1 << 60] }, 1 << 16);
+    assert!(matches!(unknown, Err(ResolveError::Image(ImageRefused::Modifier(1)))));
+    check_end(&resolver);
+}
+
+#[test]
+fn what_is_too_large_for_the_driver_goes_to_plain_memory() {
+    let Some(vulkan) = resolver() else { return };
+    let resolvers = Resolvers::new(vec![Box::new(vulkan.clone()), Box::new(MemoryResolver::without_udmabuf())]);
+    let name = |request| resolvers.resolve(&request).map(|(resolver, _)| resolver.name()).unwrap();
+    assert_eq!(name(linear(Format::ARGB8888, 64, 64)), "vulkan");
+    assert_eq!(name(linear(Format::ARGB8888, 1 << 20, 1)), "memory");
+    assert_eq!(name(linear(Format::NV21, 64, 64)), "memory");
+    check_end(&vulkan);
+}
+
+#[test]
+fn a_device_is_chosen_by_what_it_says_of_itself() {
+    let Some(first) = resolver() else { return };
+    let facts = first.0.maker.device.facts();
+    let open = |device| VulkanResolver::new(&VulkanOptions { device, ..options() });
+    assert_eq!(open(DeviceChoice::Uuid(facts.uuid)).unwrap().device_name(), first.device_name());
+    assert_eq!(open(DeviceChoice::Name(facts.name.to_uppercase())).unwrap().device_name(), first.device_name());
+    let nobody = open(DeviceChoice::Name("no such device".to_owned())).err().unwrap();
+    assert!(nobody.to_string().contains(&facts.name), "{nobody}");
+    let hardware = VulkanResolver::new(&VulkanOptions { software: false, ..options() });
+    assert!(hardware.is_err() || !first.is_software());
+}
