@@ -1,9 +1,10 @@
 //! [`VulkanResolver`]: images of the host's GPU, or of a Vulkan that draws in software.
 //!
-//! What it offers was seen to work on this driver: for each format and modifier an image was made, exported, filled by the CPU and
-//! by the GPU, and compared. Memory leaves only as dma-bufs. Where the driver gives none that really is one, CPU usages are not
-//! offered, so buffers that the guest maps are left to plain memory; what is offered can be rendered to, sampled and looked at by the
-//! host. A format that Vulkan has not (NV21, whose chroma is a swizzle there; depth, whose bytes no driver tells) is left to others.
+//! What it offers was seen to work on this driver: for each format and modifier an image was made, exported, filled by the CPU
+//! and by the GPU, and compared. Memory leaves only as dma-bufs. Where the driver gives none that really is one, CPU usages are
+//! not offered, so buffers that the guest maps are left to plain memory; what is offered can be rendered to, sampled and looked
+//! at by the host. A format that Vulkan has not (NV21, whose chroma is a swizzle there; depth, whose bytes no driver tells) is
+//! left to others.
 
 mod asked;
 mod device;
@@ -19,6 +20,7 @@ use crate::wire::alloc::{Backing, Capabilities, VkImage};
 use crate::{BufferRequest, Extent, Layout, Support, Unsupported};
 use asked::Asked;
 use image::{Maker, Offered};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use sys::{Device, Instance};
 use thiserror::Error;
@@ -50,8 +52,8 @@ impl Default for VulkanOptions {
 pub enum VulkanError {
     #[error("no Vulkan here: {0}; a driver and its loader are in the packages mesa-vulkan-drivers and libvulkan1 of Debian")]
     NotHere(String),
-    #[error("no device is {asked}, with Vulkan 1.2 and as allowed; there are {seen:?}")]
-    NoDevice { asked: DeviceChoice, seen: Vec<String> },
+    #[error("none of Vulkan's devices {seen:?} is {asked}{}", if *software { "" } else { " and a GPU" })]
+    NoDevice { asked: DeviceChoice, software: bool, seen: Vec<String> },
     #[error("the driver: {0}")]
     Driver(String),
     #[error("{device} makes no image that works: {why}")]
@@ -123,11 +125,14 @@ impl VulkanResolver {
     fn tell(&self) {
         let facts = self.0.maker.device.facts();
         log::info!("Vulkan on {} ({}): {} formats and modifiers work", facts.name, facts.driver, self.0.support.len());
-        for Finding { subject, refused } in self.findings() {
-            match refused {
-                Some(why) => log::info!("Vulkan: not {subject}: {why}"),
-                None => log::debug!("Vulkan: {subject} works"),
+        let mut refused: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for finding in self.findings() {
+            if let Some(why) = &finding.refused {
+                refused.entry(why).or_default().push(&finding.subject);
             }
+        }
+        for (why, subjects) in refused {
+            log::info!("Vulkan: not {}: {why}", subjects.join(", "));
         }
     }
 
@@ -158,9 +163,9 @@ impl VulkanResolver {
         self.0.maker.device.live()
     }
 
-    /// How often the validation layer has complained; `None` where it is not there or not asked for.
+    /// The first complaints of the validation layer; `None` where it is not there or not asked for.
     #[cfg(any(test, feature = "test-utils"))]
-    pub fn complaints(&self) -> Option<usize> {
+    pub fn complaints(&self) -> Option<Vec<String>> {
         self.0.maker.device.instance().complaints()
     }
 

@@ -93,9 +93,12 @@ impl Asked {
                     Err(refused) => return Err(refused.into()),
                 }
             }
+            // Some drivers take any number for a modifier here, so it must also be one that they list.
+            let listed = device.adapter().format(base.format, true).modifiers;
+            let is_listed = |modifier: &u64| listed.iter().any(|entry| entry.drm_format_modifier == *modifier);
             let one =
                 |modifier: &u64| serves(&ImageSpec { tiling: Tiling::Modifiers(std::slice::from_ref(modifier)), ..base }).is_ok();
-            let served: Vec<u64> = asked.iter().copied().filter(one).collect();
+            let served: Vec<u64> = asked.iter().copied().filter(|modifier| is_listed(modifier) && one(modifier)).collect();
             if !served.is_empty() {
                 return work(&ImageSpec { tiling: Tiling::Modifiers(&served), ..base });
             }

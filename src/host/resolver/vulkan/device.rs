@@ -42,7 +42,7 @@ impl FromStr for DeviceChoice {
 impl fmt::Display for DeviceChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Best => f.write_str("the best"),
+            Self::Best => f.write_str("of version 1.2"),
             Self::Uuid(uuid) => write!(f, "UUID {:032x}", u128::from_be_bytes(*uuid)),
             Self::Node(path) => write!(f, "{}", path.display()),
             Self::Name(name) => write!(f, "\"{name}\""),
@@ -92,7 +92,7 @@ pub fn choose(instance: &Arc<Instance>, choice: &DeviceChoice, software: bool) -
     let seen = known.iter().map(|(_, facts)| facts.name.clone()).collect();
     // The first of the best, so that equal ones are taken in the loader's order.
     let best = known.into_iter().filter(|(_, facts)| serves(facts)).min_by_key(|(_, facts)| std::cmp::Reverse(rank(facts.kind)));
-    best.ok_or_else(|| VulkanError::NoDevice { asked: choice.clone(), seen })
+    best.ok_or_else(|| VulkanError::NoDevice { asked: choice.clone(), software, seen })
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub fn image_usage(usage: Usage) -> vk::ImageUsageFlags {
     needed.fold(TRANSFERS, |all, (_, theirs, _)| all | *theirs)
 }
 
-/// The most that an image with these features can do, and from there ever less, down to none: what the driver is asked for in turn.
+/// The most that an image with these features can do, and from there ever less: what the driver is asked for in turn.
 pub fn usages_to_try(features: vk::FormatFeatureFlags) -> Vec<Usage> {
     let able = USAGES.iter().filter(|(_, _, feature)| features.contains(*feature));
     let most = able.fold(Usage::empty(), |all, (usage, ..)| all | *usage);

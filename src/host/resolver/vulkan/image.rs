@@ -1,7 +1,7 @@
 //! [`VulkanImage`]: a driver's image with its memory, and [`Maker`], which makes them.
 //!
-//! Linear images go to memory that the CPU sees, where the driver has such for them: they stay mapped while they live. A dma-buf is
-//! the one descriptor that leaves: an opaque one is for Vulkan only, and its first byte need not be the image's.
+//! Linear images go to memory that the CPU sees, where the driver has such for them: they stay mapped while they live. A dma-buf
+//! is the one descriptor that leaves: an opaque one is for Vulkan only, and its first byte need not be the image's.
 
 use super::formats::{self, regions, regions_of_zeroes};
 use super::sys::{Buffer, CallFailed, Device, Image as Raw, ImageLimits, ImageSpec, Memory, MemorySpec, Region, Tiling, Use};
@@ -170,7 +170,7 @@ impl Maker {
             return Err(ImageRefused::Size { blob_bytes, image_bytes: requirements.bytes }.into());
         }
         let whole = blob_bytes.checked_next_multiple_of(PAGE_BYTES).ok_or_else(|| refused(out_of_memory()))?;
-        // Memory of an image alone has the image's own size, so what a guest with large pages adds needs memory of the other kind.
+        // Memory of an image alone has the image's own size: what a guest with large pages adds needs memory of the other kind.
         let exact = requirements.bytes == whole;
         let dedicated = requirements.requires_dedicated || requirements.prefers_dedicated && exact;
         let bytes = if dedicated { requirements.bytes } else { whole };

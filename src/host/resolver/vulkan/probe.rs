@@ -28,8 +28,8 @@ pub struct Finding {
 pub fn survey(maker: &Maker, findings: &mut Vec<Finding>) -> Vec<Offered> {
     let mut offered = Vec::new();
     for info in Format::all().iter().filter_map(|format| format.info()) {
-        for candidate in candidates(maker, info) {
-            let subject = format!("{} {}", info.format, candidate.support.modifier);
+        for candidate in candidates(maker, info, findings) {
+            let subject = subject(info, candidate.support.modifier);
             let proof = prove(maker, candidate);
             findings.push(Finding { subject, refused: proof.as_ref().err().cloned() });
             offered.extend(proof);
@@ -38,48 +38,77 @@ pub fn survey(maker: &Maker, findings: &mut Vec<Finding>) -> Vec<Offered> {
     offered
 }
 
+fn subject(info: &FormatInfo, modifier: Modifier) -> String {
+    format!("{} {modifier}", info.format)
+}
+
 /// What the driver says that it can do with a format, in its order of preference; LINEAR, which all take, last.
-fn candidates(maker: &Maker, info: &'static FormatInfo) -> Vec<Offered> {
+fn candidates(maker: &Maker, info: &'static FormatInfo, findings: &mut Vec<Finding>) -> Vec<Offered> {
     let pictures = matches!(info.class, FormatClass::Rgb | FormatClass::RgbFloat | FormatClass::Yuv);
     let Some(number) = formats::number(info.format).filter(|_| pictures) else { return Vec::new() };
     let device = &maker.device;
     let FormatFacts { linear, modifiers, .. } = device.adapter().format(number, device.facts().extensions.modifiers);
-    let found: Vec<_> = if device.facts().extensions.modifiers {
-        let each = modifiers.iter().map(|entry| {
-            let modifier = entry.drm_format_modifier;
-            let ways = (vec![modifier], entry.drm_format_modifier_tiling_features, entry.drm_format_modifier_plane_count);
-            candidate(maker, info, number, ways)
-        });
-        each.flatten().collect()
+    let ways: Vec<_> = if device.facts().extensions.modifiers {
+        let of = |entry: vk::DrmFormatModifierPropertiesEXT| Way {
+            modifier: Some(entry.drm_format_modifier),
+            features: entry.drm_format_modifier_tiling_features,
+            plane_count: entry.drm_format_modifier_plane_count,
+        };
+        modifiers.into_iter().map(of).collect()
     } else {
-        candidate(maker, info, number, (Vec::new(), linear, info.planes.len() as u32)).into_iter().collect()
+        vec![Way { modifier: None, features: linear, plane_count: info.planes.len() as u32 }]
     };
+    if ways.is_empty() {
+        let refused = Some("the driver has no modifier for it".to_owned());
+        findings.push(Finding { subject: info.format.to_string(), refused });
+    }
+    let mut found = Vec::new();
+    for way in ways {
+        match candidate(maker, info, number, way) {
+            Ok(candidate) => found.push(candidate),
+            Err(why) => {
+                let modifier = way.modifier.map_or(Modifier::LINEAR, Modifier::new);
+                findings.push(Finding { subject: subject(info, modifier), refused: Some(why) });
+            }
+        }
+    }
     preferred(device, number, found)
 }
 
+/// How a driver says that it lays out a format: with a modifier, or linear where it knows none.
+#[derive(Clone, Copy)]
+struct Way {
+    modifier: Option<u64>,
+    features: vk::FormatFeatureFlags,
+    plane_count: u32,
+}
+
 /// The most usages that the driver says an image can have.
-fn candidate(
-    maker: &Maker,
-    info: &'static FormatInfo,
-    number: vk::Format,
-    (modifiers, features, plane_count): (Vec<u64>, vk::FormatFeatureFlags, u32),
-) -> Option<Offered> {
+fn candidate(maker: &Maker, info: &'static FormatInfo, number: vk::Format, way: Way) -> Result<Offered, String> {
+    let Way { modifier, features, plane_count } = way;
     let transfers = vk::FormatFeatureFlags::TRANSFER_SRC | vk::FormatFeatureFlags::TRANSFER_DST;
     if !features.contains(transfers) {
-        return None;
+        return Err("the driver does not copy it".to_owned());
     }
-    let extent = formats::extent(info, WIDTH, HEIGHT)?;
+    let extent = formats::extent(info, WIDTH, HEIGHT).ok_or("its size overflows")?;
+    let modifiers: Vec<u64> = modifier.into_iter().collect();
     let tiling = if modifiers.is_empty() { Tiling::Linear } else { Tiling::Modifiers(&modifiers) };
-    let (usages, limits) = formats::usages_to_try(features).into_iter().find_map(|usages| {
+    let mut refused = "the driver neither draws to it nor samples it".to_owned();
+    for usages in formats::usages_to_try(features) {
         let usage = formats::image_usage(usages);
         let spec = ImageSpec { usage, tiling, exported: maker.exported, ..plain(number, extent) };
-        let limits = maker.device.adapter().limits(&spec).ok()?;
-        (limits.exportable || !maker.exported).then_some((usages, limits))
-    })?;
-    let modifier = modifiers.first().map_or(Modifier::LINEAR, |modifier| Modifier::new(*modifier));
-    let format = info.format;
-    let support = Support { format, modifier, usages, plane_count, alignment: Alignment::PACKED, guest_layout: false };
-    Some(Offered { support, info, limits, modifiers })
+        match maker.device.adapter().limits(&spec) {
+            Ok(limits) if maker.exported && !limits.exportable => refused = "the driver does not export it".to_owned(),
+            Ok(limits) => {
+                let modifier = modifier.map_or(Modifier::LINEAR, Modifier::new);
+                let (format, alignment) = (info.format, Alignment::PACKED);
+                let support = Support { format, modifier, usages, plane_count, alignment, guest_layout: false };
+                return Ok(Offered { support, info, limits, modifiers });
+            }
+            Err(failed) => refused = failed.to_string(),
+        }
+    }
+    Err(refused)
 }
 
 /// The driver's order: it chooses from all, then from the others, until none is left.
@@ -100,7 +129,7 @@ fn preferred(device: &Arc<Device>, number: vk::Format, found: Vec<Offered>) -> V
     sorted
 }
 
-/// Makes an image with all its usages and looks whether host, CPU and GPU agree about its bytes; adds what its memory is good for.
+/// Makes an image with all its usages and looks whether CPU and GPU agree about its bytes; adds what its memory is good for.
 fn prove(maker: &Maker, mut offered: Offered) -> Result<Offered, String> {
     let info = offered.info;
     let request = BufferRequest::new(info.format, WIDTH, HEIGHT, offered.support.usages);

@@ -10,8 +10,7 @@ mod objects;
 
 use ash::{ext, vk};
 use std::ffi::{CStr, c_void};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
 pub use commands::{Region, Use};
@@ -20,6 +19,13 @@ pub use objects::{Buffer, Image, Memory, MemorySpec};
 
 /// The version that is asked for, and the least that serves.
 pub const VERSION: u32 = vk::API_VERSION_1_2;
+
+/// Said of images with a modifier on drivers that tell its features in the first of Vulkan's two lists, which the probe reads,
+/// and do not know the second, which the layer reads (Mesa 25.0's software).
+const NO_FEATURES: &str = "VkFormatFeatureFlags2(0)";
+
+/// The complaints that are kept.
+const COMPLAINTS: usize = 16;
 
 const VALIDATION: &CStr = c"VK_LAYER_KHRONOS_validation";
 
@@ -61,7 +67,7 @@ pub struct Instance {
 struct Messenger {
     functions: ext::debug_utils::Instance,
     raw: vk::DebugUtilsMessengerEXT,
-    complaints: Arc<AtomicUsize>,
+    complaints: Arc<Mutex<Vec<String>>>,
 }
 
 impl Instance {
@@ -95,20 +101,21 @@ impl Instance {
 
     fn listen(&self) -> Result<Messenger, CallFailed> {
         let functions = ext::debug_utils::Instance::new(&self._entry, &self.raw);
-        let complaints = Arc::new(AtomicUsize::new(0));
+        let complaints = Arc::<Mutex<Vec<String>>>::default();
         let info = vk::DebugUtilsMessengerCreateInfoEXT::default()
             .message_severity(vk::DebugUtilsMessageSeverityFlagsEXT::WARNING | vk::DebugUtilsMessageSeverityFlagsEXT::ERROR)
             .message_type(vk::DebugUtilsMessageTypeFlagsEXT::VALIDATION)
             .pfn_user_callback(Some(hear))
             .user_data(Arc::as_ptr(&complaints).cast_mut().cast());
-        // SAFETY: the extension is enabled, and the counter lives in the messenger, which goes before it.
+        // SAFETY: the extension is enabled, and the list lives in the messenger, which goes before it.
         let raw = unsafe { functions.create_debug_utils_messenger(&info, None) }.map_err(of("vkCreateDebugUtilsMessengerEXT"))?;
         Ok(Messenger { functions, raw, complaints })
     }
 
-    /// How often the validation layer has complained; `None` where it is not there or not asked for.
-    pub fn complaints(&self) -> Option<usize> {
-        self.messenger.as_ref().map(|messenger| messenger.complaints.load(Ordering::Relaxed))
+    /// The first complaints of the validation layer; `None` where it is not there or not asked for.
+    pub fn complaints(&self) -> Option<Vec<String>> {
+        let complaints = &self.messenger.as_ref()?.complaints;
+        Some(complaints.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// The devices, in the loader's order, which may change from one start to the next.
@@ -135,16 +142,23 @@ unsafe extern "system" fn hear(
     _: vk::DebugUtilsMessageSeverityFlagsEXT,
     _: vk::DebugUtilsMessageTypeFlagsEXT,
     data: *const vk::DebugUtilsMessengerCallbackDataEXT<'_>,
-    counter: *mut c_void,
+    complaints: *mut c_void,
 ) -> vk::Bool32 {
-    // SAFETY: the counter is that of the messenger, which is destroyed before it is.
-    let counter = unsafe { &*counter.cast::<AtomicUsize>() };
-    counter.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: the list is that of the messenger, which is destroyed before it is.
+    let complaints = unsafe { &*complaints.cast::<Mutex<Vec<String>>>() };
     // SAFETY: the layer gives a valid structure for the time of the call.
     let data = unsafe { &*data };
     // SAFETY: the message is a string with an end, or null.
     let message = unsafe { data.message_as_c_str() };
-    log::error!("Vulkan validation: {}", message.unwrap_or_default().to_string_lossy());
+    let message = message.unwrap_or_default().to_string_lossy();
+    if message.contains(NO_FEATURES) && message.contains("TILING_DRM_FORMAT_MODIFIER") {
+        return vk::FALSE;
+    }
+    log::error!("Vulkan validation: {message}");
+    let mut complaints = complaints.lock().unwrap_or_else(PoisonError::into_inner);
+    if complaints.len() < COMPLAINTS {
+        complaints.push(message.into_owned());
+    }
     vk::FALSE
 }
 

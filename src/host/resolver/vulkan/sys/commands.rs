@@ -75,7 +75,7 @@ pub struct Recorder<'a> {
 }
 
 impl Device {
-    /// Lets the queue do what `record` says, and waits for it; a GPU that hangs is reset by its kernel driver, which ends the wait.
+    /// Lets the queue do what `record` says, and waits for it: a GPU that hangs is reset by its kernel driver, which ends that.
     pub fn submit(&self, record: impl FnOnce(&Recorder<'_>)) -> Result<(), CallFailed> {
         let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         let Commands { queue, pool, buffer, fence } = *commands;
@@ -152,7 +152,7 @@ impl Recorder<'_> {
             return;
         }
         let (from, to, layout) = (image.raw, buffer.raw.handle, vk::ImageLayout::TRANSFER_SRC_OPTIMAL);
-        // SAFETY: the command buffer is being recorded, both live until the submission was waited for, and the regions are inside.
+        // SAFETY: the command buffer is being recorded, both live until the submission was waited for, the regions are inside.
         unsafe { self.device.raw.cmd_copy_image_to_buffer(self.buffer, from, layout, to, &copies) };
     }
 
@@ -163,7 +163,7 @@ impl Recorder<'_> {
             return;
         }
         let (from, to, layout) = (buffer.raw.handle, image.raw, vk::ImageLayout::TRANSFER_DST_OPTIMAL);
-        // SAFETY: the command buffer is being recorded, both live until the submission was waited for, and the regions are inside.
+        // SAFETY: the command buffer is being recorded, both live until the submission was waited for, the regions are inside.
         unsafe { self.device.raw.cmd_copy_buffer_to_image(self.buffer, from, to, layout, &copies) };
     }
 

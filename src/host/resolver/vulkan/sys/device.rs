@@ -38,7 +38,7 @@ impl Device {
         let queues = [vk::DeviceQueueCreateInfo::default().queue_family_index(queue_family).queue_priorities(&[1.0])];
         let info = vk::DeviceCreateInfo::default().queue_create_infos(&queues).enabled_extension_names(&names);
         let instance = &adapter.instance.raw;
-        // SAFETY: the device is one of the instance's, has the extensions and the queue family, and the names are strings with an end.
+        // SAFETY: the device is one of the instance's and has the extensions and the queue family; the names have an end.
         let raw = unsafe { instance.create_device(adapter.raw, &info, None) }.map_err(of(call))?;
         let commands = Commands::new(&raw, queue_family).inspect_err(|_| {
             // SAFETY: nothing was made on it.
@@ -89,9 +89,7 @@ impl Device {
         if self.lost.load(Ordering::Relaxed) {
             return Err(CallFailed { call, result: vk::Result::ERROR_DEVICE_LOST });
         }
-        #[cfg(test)]
-        self.stumble(call)?;
-        work().map_err(|result| {
+        self.stumble().and_then(|()| work()).map_err(|result| {
             if result == vk::Result::ERROR_DEVICE_LOST && !self.lost.swap(true, Ordering::Relaxed) {
                 log::error!("Vulkan: {} was lost in {call}: no more images are made", self.facts.name);
             }
@@ -112,6 +110,13 @@ impl Device {
     }
 }
 
+#[cfg(not(test))]
+impl Device {
+    const fn stumble(&self) -> ash::prelude::VkResult<()> {
+        Ok(())
+    }
+}
+
 /// Drivers that fail, for tests.
 #[cfg(test)]
 impl Device {
@@ -125,13 +130,13 @@ impl Device {
         self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take().is_some()
     }
 
-    fn stumble(&self, call: &'static str) -> Result<(), CallFailed> {
+    fn stumble(&self) -> ash::prelude::VkResult<()> {
         let mut fault = self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match &mut *fault {
             Some((0, result)) => {
                 let result = *result;
                 *fault = None;
-                Err(CallFailed { call, result })
+                Err(result)
             }
             Some((calls, _)) => {
                 *calls -= 1;
