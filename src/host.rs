@@ -35,6 +35,8 @@ pub use guest_memory::{FilePiece, GuestMemory, OutsideGuestMemory};
 pub use picture::{Picture, PictureError};
 pub use quota::{Amount, Quota};
 pub use resolver::memory::MemoryResolver;
+#[cfg(feature = "vulkan")]
+pub use resolver::vulkan::{VulkanOptions, VulkanResolver};
 pub use resolver::{Allocation, Export, ExportKind, Image, Parameters, ResolveError, Resolver, Shown};
 pub use resource::ResourceInfo;
 pub use window::{NoWindow, Window};

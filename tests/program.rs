@@ -20,6 +20,15 @@ fn refused(arguments: &[&str]) -> String {
 }
 
 #[test]
+fn a_host_without_the_vulkan_device_that_is_asked_for_says_what_there_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("gpu");
+    let arguments = ["host", "--socket", socket.to_str().unwrap(), "--resolver", "vulkan", "--vulkan-device", "no such device"];
+    let text = refused(&arguments);
+    assert!(text.contains("no Vulkan here") || text.contains("is \"no such device\""), "{text}");
+}
+
+#[test]
 fn the_demo_checks_every_byte_and_writes_a_picture_with_the_colours_that_were_drawn() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("sheet.png");

@@ -6,8 +6,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::PathBuf;
+use virgbm::host::resolver::vulkan::{DeviceChoice, VulkanError};
 use virgbm::host::vhost_user::{HostOptions, Server};
-use virgbm::host::{Features, MemoryResolver, Protocols, Resolver};
+use virgbm::host::{Features, MemoryResolver, Protocols, Resolver, VulkanOptions, VulkanResolver};
 
 /// Which device, and where.
 #[derive(Args)]
@@ -36,9 +37,13 @@ pub struct Options {
     /// pass on 20 bytes of the device's configuration
     #[arg(long)]
     blob_alignment: Option<u32>,
-    /// What allocates: `memory` is plain pages
-    #[arg(long, value_enum, default_value_t = ResolverKind::Memory)]
+    /// What allocates: `memory` is plain pages; `vulkan` puts images of the host's Vulkan before them; `auto` does so where that
+    /// is a GPU whose images were seen to work and to leave as dma-bufs
+    #[arg(long, value_enum, default_value_t = ResolverKind::Auto)]
     resolver: ResolverKind,
+    /// Which device of Vulkan: `best`, a UUID, the path of a DRM node, or a part of its name
+    #[arg(long, default_value = "best")]
+    vulkan_device: DeviceChoice,
     /// What one guest context may hold, in MiB
     #[arg(long)]
     quota: Option<u64>,
@@ -56,7 +61,9 @@ pub struct Options {
 /// What allocates.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum ResolverKind {
+    Auto,
     Memory,
+    Vulkan,
 }
 
 /// A screen, or none.
@@ -107,10 +114,32 @@ fn end_on_signals(sockets: Vec<PathBuf>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn resolvers(kind: ResolverKind) -> Vec<Box<dyn Resolver>> {
-    match kind {
-        ResolverKind::Memory => vec![Box::new(MemoryResolver::new())],
+/// Vulkan's resolver where it goes before plain memory. It is tried once, and serves one VMM after the other.
+fn vulkan(options: &Options) -> Result<Option<VulkanResolver>, VulkanError> {
+    let open =
+        |software| VulkanResolver::new(&VulkanOptions { device: options.vulkan_device.clone(), software, validation: false });
+    match options.resolver {
+        ResolverKind::Memory => Ok(None),
+        ResolverKind::Vulkan => open(true).map(Some),
+        // Software draws no faster than the guest itself, so it is used only where it is asked for.
+        ResolverKind::Auto => match open(false) {
+            Ok(resolver) if resolver.exports_dma_bufs() => Ok(Some(resolver)),
+            Ok(resolver) => {
+                log::info!("plain memory only: {} gives no dma-bufs", resolver.device_name());
+                Ok(None)
+            }
+            Err(error) => {
+                log::info!("plain memory only: {error}");
+                Ok(None)
+            }
+        },
     }
+}
+
+/// All that allocate, the preferred first; plain memory is always among them.
+fn resolvers(vulkan: Option<&VulkanResolver>) -> Vec<Box<dyn Resolver>> {
+    let preferred = vulkan.map(|vulkan| Box::new(vulkan.clone()) as Box<dyn Resolver>);
+    preferred.into_iter().chain([Box::new(MemoryResolver::new()) as Box<dyn Resolver>]).collect()
 }
 
 /// Every blob is a descriptor: as many as the process may have.
@@ -139,6 +168,7 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         quota.context.bytes = mebibytes << 20;
         quota.device.bytes = quota.device.bytes.max(quota.context.bytes);
     }
+    let vulkan = vulkan(options)?;
     // Before the sockets are there: who sees them may end the process.
     end_on_signals(options.control.iter().chain([&options.socket]).cloned().collect())?;
     let mut server = Server::bind(&options.socket, host)?;
@@ -147,7 +177,7 @@ pub fn run(options: &Options) -> Result<String, Failure> {
     }
     log::info!("listening at {}", options.socket.display());
     loop {
-        server.serve_one(resolvers(options.resolver))?;
+        server.serve_one(resolvers(vulkan.as_ref()))?;
         if options.once {
             return Ok(String::new());
         }
