@@ -3,18 +3,20 @@
 use crate::{Other, byte, fill, request};
 use drm::control::Device as _;
 use std::os::fd::{AsFd, AsRawFd};
-use virgbm::Format;
 use virgbm::guest::node::loopback::{Loopback, LoopbackOptions};
 use virgbm::guest::{BufferObject, Device};
-use virgbm::host::{Export, ExportKind};
+use virgbm::host::{Export, ExportKind, MemoryResolver, Resolver, VulkanOptions, VulkanResolver};
 use virgbm::sys::dmabuf::is_dma_buf;
 use virgbm::sys::mmap::Mmap;
+use virgbm::wire::alloc::Backing;
+use virgbm::{Format, Usage};
 
 /// Lets vgem import what was exported, and reads the buffer through what vgem gives back.
 fn check_through_vgem(export: &Export, buffer: &BufferObject) {
     assert_eq!(export.kind, ExportKind::DmaBuf);
     assert!(is_dma_buf(export.fd.as_fd()));
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", export.fd.as_raw_fd())).unwrap();
+    // Software's Vulkan takes its pages from there too.
     assert!(info.contains("exp_name:\tudmabuf"), "{info}");
     let vgem = Other::vgem();
     let handle = vgem.prime_fd_to_buffer(export.fd.as_fd()).unwrap();
@@ -53,4 +55,32 @@ fn memory_of_the_guest_is_a_dma_buf_of_its_own_pages() {
     // Written afterwards: no copy was made.
     fill(&buffer);
     check_through_vgem(&export, &buffer);
+}
+
+#[test]
+fn images_of_vulkan_leave_the_host_as_dma_bufs() {
+    let vulkan = match VulkanResolver::new(&VulkanOptions { validation: true, ..VulkanOptions::default() }) {
+        Ok(vulkan) if vulkan.exports_dma_bufs() => vulkan,
+        Ok(vulkan) => {
+            eprintln!("skipped: {} gives no dma-bufs", vulkan.device_name());
+            return;
+        }
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            return;
+        }
+    };
+    let offered: Vec<_> = vulkan.support().iter().filter(|support| support.usages.contains(Usage::CPU)).copied().collect();
+    assert!(!offered.is_empty());
+    let resolvers: Vec<Box<dyn Resolver>> = vec![Box::new(vulkan.clone()), Box::new(MemoryResolver::new())];
+    let node = Loopback::with_options(LoopbackOptions { resolvers, ..LoopbackOptions::default() }).unwrap();
+    let host = node.host().clone();
+    let device = Device::open(node).unwrap();
+    for support in &offered {
+        let buffer = device.create(&request(support.format, 129, 67)).unwrap();
+        assert_eq!(buffer.made_of(), Some(Backing::Vulkan), "{buffer:?}");
+        fill(&buffer);
+        check_through_vgem(&host.export(buffer.resource_id()).unwrap(), &buffer);
+    }
+    println!("on {}: {} formats through vgem", vulkan.device_name(), offered.len());
 }
