@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use virgbm::host::vhost_user::Watcher;
-use virgbm::host::{ContextInfo, Device, DeviceError, Picture, ResourceInfo};
+use virgbm::host::{ContextInfo, Device, DeviceError, Picture, Resolver, ResourceInfo, VulkanResolver};
 
 /// How long a client may take for its line.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,6 +24,8 @@ pub enum Request {
     List,
     /// Counts.
     Stats,
+    /// What the host's Vulkan makes; answered without a VMM too.
+    Vulkan,
     /// A buffer as eight bits each of red, green, blue and alpha.
     Picture(u32),
     /// A buffer as the guest laid it out.
@@ -37,6 +39,7 @@ pub enum Request {
 pub enum Answer {
     List(Vec<Buffer>),
     Stats(Stats),
+    Vulkan(Vulkan),
     /// `width * height * 4` bytes follow.
     Picture {
         width: u32,
@@ -78,6 +81,32 @@ pub struct Stats {
     pub commands_per_second: u64,
     pub errors: u64,
     pub each: Vec<Context>,
+}
+
+/// What the host's Vulkan makes.
+#[derive(Serialize, Deserialize)]
+pub struct Vulkan {
+    pub device: String,
+    pub dma_bufs: bool,
+    pub objects: usize,
+    /// Formats with their modifiers.
+    pub offered: Vec<String>,
+    /// What did not work, and why.
+    pub refused: Vec<(String, String)>,
+}
+
+impl From<&VulkanResolver> for Vulkan {
+    fn from(resolver: &VulkanResolver) -> Self {
+        let support = resolver.support().iter();
+        let refused = resolver.findings().iter().filter_map(|finding| Some((finding.subject.clone(), finding.refused.clone()?)));
+        Self {
+            device: resolver.device_name(),
+            dma_bufs: resolver.exports_dma_bufs(),
+            objects: resolver.live_objects(),
+            offered: support.map(|support| format!("{} {}", support.format, support.modifier)).collect(),
+            refused: refused.collect(),
+        }
+    }
 }
 
 /// A context, and what it has.
@@ -124,7 +153,7 @@ impl From<ResourceInfo> for Buffer {
 }
 
 /// Listens at a path, and answers on a thread of its own for as long as the process lives.
-pub fn serve(path: &Path, watcher: Watcher) -> Result<(), Failure> {
+pub fn serve(path: &Path, watcher: Watcher, vulkan: Option<VulkanResolver>) -> Result<(), Failure> {
     // A socket of an earlier process is in the way of a new one.
     let _gone = std::fs::remove_file(path);
     let listener = UnixListener::bind(path)?;
@@ -135,7 +164,7 @@ pub fn serve(path: &Path, watcher: Watcher) -> Result<(), Failure> {
     });
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
-            if let Err(error) = answer(client, &watcher, rate.load(Ordering::Relaxed)) {
+            if let Err(error) = answer(client, &watcher, vulkan.as_ref(), rate.load(Ordering::Relaxed)) {
                 log::debug!("control socket: {error}");
             }
         }
@@ -155,14 +184,18 @@ fn measure(watcher: &Watcher, rate: &AtomicU64) {
     }
 }
 
-fn answer(mut client: UnixStream, watcher: &Watcher, rate: u64) -> Result<(), Failure> {
+fn answer(mut client: UnixStream, watcher: &Watcher, vulkan: Option<&VulkanResolver>, rate: u64) -> Result<(), Failure> {
     client.set_read_timeout(Some(PATIENCE))?;
     client.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     BufReader::new((&client).take(LONGEST_LINE)).read_line(&mut line)?;
     let request = serde_json::from_str(&line)?;
-    let nobody = || (Answer::Error("no VMM is connected".to_owned()), Vec::new());
-    let (answer, bytes) = watcher.look(|device| execute(device, &request, rate)).unwrap_or_else(nobody);
+    let nothing = |why: &str| (Answer::Error(why.to_owned()), Vec::new());
+    let (answer, bytes) = match (&request, vulkan) {
+        (Request::Vulkan, Some(vulkan)) => (Answer::Vulkan(vulkan.into()), Vec::new()),
+        (Request::Vulkan, None) => nothing("this host allocates plain memory only; its log says why"),
+        _ => watcher.look(|device| execute(device, &request, rate)).unwrap_or_else(|| nothing("no VMM is connected")),
+    };
     client.write_all((serde_json::to_string(&answer)? + "\n").as_bytes())?;
     Ok(client.write_all(&bytes)?)
 }
@@ -185,6 +218,7 @@ fn execute(device: &Device, request: &Request, rate: u64) -> (Answer, Vec<u8>) {
             };
             Ok((Answer::Stats(stats), Vec::new()))
         }
+        Request::Vulkan => Err("it is no business of the device".to_owned()),
         Request::Picture(id) => picture(device.picture(*id)),
         Request::Screenshot { cursor: false } => picture(device.screenshot(0)),
         Request::Screenshot { cursor: true } => picture(device.screenshot_with_cursor(0)),

@@ -1,6 +1,6 @@
 //! `virgbm ctl`: looks into a running `virgbm host`.
 
-use crate::control::{Answer, Buffer, Request, Stats};
+use crate::control::{Answer, Buffer, Request, Stats, Vulkan};
 use crate::table::Table;
 use crate::{Failure, sheet};
 use clap::{Args, Subcommand};
@@ -27,6 +27,8 @@ enum Command {
     List,
     /// What the device holds and has done
     Stats,
+    /// What the host's Vulkan makes, and why it does not make the rest
+    Vulkan,
     /// Write what the screen shows as a PNG, or as bytes of red, green, blue and alpha when the file is not called .png
     Screenshot {
         /// Draw the guest's cursor over it
@@ -48,6 +50,7 @@ pub fn run(options: &Options) -> Result<String, Failure> {
     let request = match &options.command {
         Command::List => Request::List,
         Command::Stats => Request::Stats,
+        Command::Vulkan => Request::Vulkan,
         Command::Screenshot { cursor, .. } => Request::Screenshot { cursor: *cursor },
         Command::Dump { id, file } if is_png(file) => Request::Picture(*id),
         Command::Dump { id, .. } => Request::Bytes(*id),
@@ -62,6 +65,8 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         (_, Answer::Error(error)) => Err(error.into()),
         (_, Answer::List(buffers)) if options.json => Ok(serde_json::to_string_pretty(&buffers)? + "\n"),
         (_, Answer::Stats(stats)) if options.json => Ok(serde_json::to_string_pretty(&stats)? + "\n"),
+        (_, Answer::Vulkan(vulkan)) if options.json => Ok(serde_json::to_string_pretty(&vulkan)? + "\n"),
+        (_, Answer::Vulkan(vulkan)) => Ok(told(&vulkan)),
         (_, Answer::List(buffers)) => Ok(list(&buffers)),
         (_, Answer::Stats(stats)) => Ok(describe(&stats)),
         (Command::Dump { file, .. } | Command::Screenshot { file, .. }, Answer::Picture { width, height }) => {
@@ -132,4 +137,14 @@ fn describe(stats: &Stats) -> String {
          {commands} commands, {commands_per_second} in the last second, {errors} of them refused\n\n{table}",
         bytes >> 20
     )
+}
+
+fn told(vulkan: &Vulkan) -> String {
+    let Vulkan { device, dma_bufs, objects, offered, refused } = vulkan;
+    let mut table = Table::new(["not", "why"]);
+    for (subject, why) in refused {
+        table.row([subject.clone(), why.clone()]);
+    }
+    let leave = if *dma_bufs { "its images leave as dma-bufs" } else { "its images stay in the host" };
+    format!("{device}: {leave}, {objects} objects of the driver\n{}\n\n{table}", offered.join(", "))
 }

@@ -173,7 +173,7 @@ pub fn run(options: &Options) -> Result<String, Failure> {
     end_on_signals(options.control.iter().chain([&options.socket]).cloned().collect())?;
     let mut server = Server::bind(&options.socket, host)?;
     if let Some(path) = &options.control {
-        control::serve(path, server.watcher())?;
+        control::serve(path, server.watcher(), vulkan.clone())?;
     }
     log::info!("listening at {}", options.socket.display());
     loop {

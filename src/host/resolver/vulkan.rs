@@ -158,13 +158,11 @@ impl VulkanResolver {
     }
 
     /// How many objects of the driver there are: images, buffers and memories.
-    #[cfg(any(test, feature = "test-utils"))]
     pub fn live_objects(&self) -> usize {
         self.0.maker.device.live()
     }
 
     /// The first complaints of the validation layer; `None` where it is not there or not asked for.
-    #[cfg(any(test, feature = "test-utils"))]
     pub fn complaints(&self) -> Option<Vec<String>> {
         self.0.maker.device.instance().complaints()
     }

@@ -8,7 +8,7 @@ use super::sys::{Buffer, CallFailed, Device, Image as Raw, ImageLimits, ImageSpe
 use crate::host::resolver::{Export, ExportKind, Image, ImageRefused, OutOfMemory, ResolveError, Shown, Window};
 use crate::sys::dmabuf;
 use crate::wire::virtio_gpu::{MAP_CACHE_CACHED, MAP_CACHE_UNCACHED, MAP_CACHE_WC};
-use crate::{BufferRequest, Extent, FormatInfo, Layout, Modifier, Support, Unsupported};
+use crate::{BufferRequest, Extent, FormatInfo, Layout, Modifier, Support, Unsupported, Usage};
 use ash::vk;
 use rustix::fs::SeekFrom;
 use std::io;
@@ -23,7 +23,7 @@ pub struct Offered {
     pub support: Support,
     pub info: &'static FormatInfo,
     pub limits: ImageLimits,
-    /// The modifier as a list of one, or none where the driver knows no modifiers: then the image is linear without saying so.
+    /// The modifier as a list of one, or none for an image that is linear without one.
     pub modifiers: Vec<u64>,
 }
 
@@ -41,6 +41,11 @@ impl Offered {
             .filter(|extent| extent.width <= widest && extent.height <= highest && layers <= largest.layers)
             .ok_or(Unsupported::Extent { width, height, layers, largest })?;
         let number = formats::number(format).ok_or(Unsupported::Format { format })?;
+        let offered = self.support.usages;
+        let missing = usage.difference(offered | Usage::LINEAR);
+        if !missing.is_empty() {
+            return Err(Unsupported::Usage { format, missing, offered }.into());
+        }
         Ok(ImageSpec { layers, usage: formats::image_usage(usage), tiling: self.tiling(), exported, ..plain(number, extent) })
     }
 }
@@ -146,7 +151,7 @@ impl Maker {
                 let listed = matches!(spec.tiling, Tiling::Modifiers(_));
                 let plane_count = if listed { plane_count(modifier) } else { info.planes.len() as u32 };
                 let vk::Extent3D { width, height, .. } = spec.extent;
-                let request = BufferRequest::new(info.format, width, height, crate::Usage::TEXTURE).with_layers(spec.layers);
+                let request = BufferRequest::new(info.format, width, height, Usage::TEXTURE).with_layers(spec.layers);
                 let named = Named { request: &request, info, modifier: Modifier::new(modifier), plane_count, listed };
                 Some(named.layout(&image)?)
             }

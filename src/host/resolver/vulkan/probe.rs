@@ -29,7 +29,7 @@ pub fn survey(maker: &Maker, findings: &mut Vec<Finding>) -> Vec<Offered> {
     let mut offered = Vec::new();
     for info in Format::all().iter().filter_map(|format| format.info()) {
         for candidate in candidates(maker, info, findings) {
-            let subject = subject(info, candidate.support.modifier);
+            let subject = subject(info, candidate.modifiers.first());
             let proof = prove(maker, candidate);
             findings.push(Finding { subject, refused: proof.as_ref().err().cloned() });
             offered.extend(proof);
@@ -38,8 +38,11 @@ pub fn survey(maker: &Maker, findings: &mut Vec<Finding>) -> Vec<Offered> {
     offered
 }
 
-fn subject(info: &FormatInfo, modifier: Modifier) -> String {
-    format!("{} {modifier}", info.format)
+fn subject(info: &FormatInfo, modifier: Option<&u64>) -> String {
+    match modifier {
+        Some(modifier) => format!("{} {}", info.format, Modifier::new(*modifier)),
+        None => format!("{} in rows", info.format),
+    }
 }
 
 /// What the driver says that it can do with a format, in its order of preference; LINEAR, which all take, last.
@@ -48,34 +51,27 @@ fn candidates(maker: &Maker, info: &'static FormatInfo, findings: &mut Vec<Findi
     let Some(number) = formats::number(info.format).filter(|_| pictures) else { return Vec::new() };
     let device = &maker.device;
     let FormatFacts { linear, modifiers, .. } = device.adapter().format(number, device.facts().extensions.modifiers);
-    let ways: Vec<_> = if device.facts().extensions.modifiers {
-        let of = |entry: vk::DrmFormatModifierPropertiesEXT| Way {
-            modifier: Some(entry.drm_format_modifier),
-            features: entry.drm_format_modifier_tiling_features,
-            plane_count: entry.drm_format_modifier_plane_count,
-        };
-        modifiers.into_iter().map(of).collect()
-    } else {
-        vec![Way { modifier: None, features: linear, plane_count: info.planes.len() as u32 }]
-    };
-    if ways.is_empty() {
-        let refused = Some("the driver has no modifier for it".to_owned());
-        findings.push(Finding { subject: info.format.to_string(), refused });
-    }
-    let mut found = Vec::new();
-    for way in ways {
+    let listed = modifiers.into_iter().map(|entry| Way {
+        modifier: Some(entry.drm_format_modifier),
+        features: entry.drm_format_modifier_tiling_features,
+        plane_count: entry.drm_format_modifier_plane_count,
+    });
+    let unlisted = Way { modifier: None, features: linear, plane_count: info.planes.len() as u32 };
+    let mut found: Vec<Offered> = Vec::new();
+    for way in listed.chain([unlisted]) {
+        // An image can be linear without a modifier that says so; the other is better, where it can be had.
+        if way.modifier.is_none() && found.iter().any(|offered| offered.support.modifier == Modifier::LINEAR) {
+            continue;
+        }
         match candidate(maker, info, number, way) {
             Ok(candidate) => found.push(candidate),
-            Err(why) => {
-                let modifier = way.modifier.map_or(Modifier::LINEAR, Modifier::new);
-                findings.push(Finding { subject: subject(info, modifier), refused: Some(why) });
-            }
+            Err(why) => findings.push(Finding { subject: subject(info, way.modifier.as_ref()), refused: Some(why) }),
         }
     }
     preferred(device, number, found)
 }
 
-/// How a driver says that it lays out a format: with a modifier, or linear where it knows none.
+/// How a driver says that it lays out a format: with a modifier, or linear without one.
 #[derive(Clone, Copy)]
 struct Way {
     modifier: Option<u64>,
