@@ -203,7 +203,12 @@ impl Guest {
 
     /// A device with plain memory, the context and the ring.
     pub fn with_config(config: DeviceConfig) -> Self {
-        let guest = Self::bare(config, vec![Box::new(MemoryResolver::without_udmabuf())]);
+        Self::with_resolvers(config, vec![Box::new(MemoryResolver::without_udmabuf())])
+    }
+
+    /// A device with these resolvers, the context and the ring.
+    pub fn with_resolvers(config: DeviceConfig, resolvers: Vec<Box<dyn Resolver>>) -> Self {
+        let guest = Self::bare(config, resolvers);
         guest.create_context(1, alloc::CAPSET_ID);
         guest.guest_blob(RING, 0, 4096);
         guest.attach(1, RING);

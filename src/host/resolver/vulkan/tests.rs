@@ -1,11 +1,14 @@
 //! On the Vulkan that is here, checked by the validation layer where that is installed; skipped where there is none.
 
 use super::*;
+use crate::host::DeviceConfig;
 use crate::host::resolver::memory::MemoryResolver;
 use crate::host::resolver::{Image, ImageRefused, Resolvers};
-use crate::host::test_rig::Shelf;
+use crate::host::test_rig::{Guest, Shelf};
+use crate::wire::alloc::{self as wire, Opcode, Status};
 use crate::{Format, Modifier, Usage};
 use ash::vk;
+use zerocopy::IntoBytes;
 
 fn options() -> VulkanOptions {
     VulkanOptions { validation: true, ..VulkanOptions::default() }
@@ -102,6 +105,19 @@ fn every_linear_format_is_made_in_odd_sizes_and_read_and_written() {
             check_bytes(&*made.image);
         }
     }
+    check_end(&resolver);
+}
+
+#[test]
+fn layers_lie_one_behind_the_other() {
+    let Some(resolver) = resolver() else { return };
+    let made = allocate(&resolver, &linear(Format::ARGB8888, 65, 33).with_layers(3)).unwrap();
+    let layout = made.layout.unwrap();
+    layout.check().unwrap();
+    assert_eq!(layout.layers, 3);
+    assert!(layout.layer_stride_bytes >= 65 * 33 * 4 && layout.size_bytes >= 3 * layout.layer_stride_bytes);
+    check_bytes(&*made.image);
+    drop(made);
     check_end(&resolver);
 }
 
@@ -273,4 +289,37 @@ fn a_device_is_chosen_by_what_it_says_of_itself() {
     assert!(nobody.to_string().contains(&facts.name), "{nobody}");
     let hardware = VulkanResolver::new(&VulkanOptions { software: false, ..options() });
     assert!(hardware.is_err() || !first.is_software());
+}
+
+#[test]
+fn the_guest_is_told_each_refusal_by_its_status() {
+    let Some(resolver) = resolver() else { return };
+    let device = resolver.0.maker.device.clone();
+    let resolvers: Vec<Box<dyn Resolver>> = vec![Box::new(resolver.clone()), Box::new(MemoryResolver::without_udmabuf())];
+    let guest = Guest::with_resolvers(DeviceConfig::default(), resolvers);
+    let run = |id: u64, bytes: u64, image: VkImage, modifiers: &[u64]| {
+        let claim = wire::Claim { blob_id: id.into(), blob_size: bytes.into(), ..wire::Claim::default() };
+        let image = VkImage { modifier_count: (modifiers.len() as u32).into(), ..image };
+        let status = guest.run(Opcode::AllocVk, 0, &[claim.as_bytes(), image.as_bytes(), modifiers.as_bytes()]);
+        Status::from_number(status).unwrap()
+    };
+    let (flat, bytes) = (vk_image(44, 1), 1 << 16);
+    assert_eq!(run(1, bytes, flat, &[]), Status::Ok);
+    let told = guest.slot(0);
+    assert_eq!((told.backing.get(), told.layout.fourcc.get()), (Backing::Vulkan.number(), Format::ARGB8888.fourcc()));
+    assert_eq!(run(1, bytes, flat, &[]), Status::IdInUse);
+    assert_eq!(run(2, 4096, flat, &[]), Status::SizeMismatch);
+    assert_eq!(run(2, bytes, VkImage { format: 1.into(), ..flat }, &[]), Status::Format);
+    assert_eq!(run(2, bytes, VkImage { flags: (1 << 11).into(), ..flat }, &[]), Status::Usage);
+    assert_eq!(run(2, bytes, VkImage { width: (1 << 20).into(), ..flat }, &[]), Status::Extent);
+    assert_eq!(run(2, bytes, VkImage { depth: 0.into(), ..flat }, &[]), Status::Malformed);
+    assert_eq!(run(2, bytes, vk_image(44, 1_000_158_000), &[1 << 60]), Status::NoCommonModifier);
+    device.fail_after(1, vk::Result::ERROR_OUT_OF_DEVICE_MEMORY);
+    assert_eq!(run(2, bytes, flat, &[]), Status::OutOfMemory);
+    assert_eq!(guest.slot(0).detail.get(), rustix::io::Errno::NOMEM.raw_os_error() as u32);
+    device.fail_after(0, vk::Result::ERROR_DEVICE_LOST);
+    assert_eq!((run(2, bytes, flat, &[]), run(2, bytes, flat, &[])), (Status::Host, Status::Host));
+    assert_eq!((guest.device.stats().objects, device.live()), (1, 2), "the one that was made, and its memory");
+    guest.destroy_context(1);
+    check_end(&resolver);
 }
