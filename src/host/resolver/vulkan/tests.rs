@@ -251,6 +251,24 @@ fn images_are_made_as_the_guest_describes_them() {
 }
 
 #[test]
+fn of_a_list_of_modifiers_the_driver_takes_one_and_says_which() {
+    let Some(resolver) = resolver() else { return };
+    let (image, modifiers) = (vk_image(44, 1_000_158_000), [1 << 60, Modifier::LINEAR.value()]);
+    let made = resolver.allocate(&Parameters::Vulkan { image: &image, view_formats: &[44], modifiers: &modifiers }, 1 << 16);
+    if resolver.0.maker.device.facts().extensions.modifiers {
+        let made = made.unwrap();
+        let layout = made.layout.unwrap();
+        assert_eq!((layout.modifier, layout.planes.len()), (Modifier::LINEAR, 1));
+        assert_eq!(made.image.export().is_ok(), resolver.exports_dma_bufs());
+        check_bytes(&*made.image);
+    } else {
+        eprintln!("skipped: {} knows no modifiers", resolver.device_name());
+        assert!(matches!(made, Err(ResolveError::Image(ImageRefused::Modifier(2)))));
+    }
+    check_end(&resolver);
+}
+
+#[test]
 fn an_image_beyond_the_drivers_limits_or_its_blob_is_refused() {
     let Some(resolver) = resolver() else { return };
     let refused = |image, bytes| match described(&resolver, image, bytes) {
