@@ -1,13 +1,15 @@
 /* Times buffers through the gbm API, whichever library implements it: gbm_client NODE [ROUNDS]
  *
- * Prints `name value` lines: medians of a round in microseconds, and the DRM ioctls of one round, all threads included.
- * benches/in_guest builds it and runs it in a VM. What a round wrote is read back once for each kind, outside of its time. */
+ * Prints lines: `KIND_SIZE THREADS MICROSECONDS`, the median of all rounds of all threads, each of which has buffers of its own;
+ * and `ioctls KIND_SIZE COUNT`, the DRM ioctls of a round, those of threads that the library has started included.
+ * benches/in_guest builds it and runs it in a VM. What was written is read back once for each kind, outside of its time. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <gbm.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,6 +29,7 @@
 #define BYTES_PER_PIXEL 4u
 #define PART 64u
 #define WARM_UP 3
+#define MOST_THREADS 4
 
 struct size {
     uint32_t width, height;
@@ -91,33 +94,74 @@ static void check(struct gbm_bo *bo, struct size size, unsigned round)
     gbm_bo_unmap(bo, handle);
 }
 
-/* What a round works on: the buffer is for those that map. */
+/* What a round works on: a buffer of the thread's own, and its descriptor. */
 struct job {
     struct gbm_device *device;
     struct gbm_bo *bo;
     struct size size;
+    struct gbm_import_fd_modifier_data exported;
 };
 
-static void create_and_destroy(const struct job *job, unsigned round)
+static int export(struct gbm_bo *bo)
+{
+    int fd = gbm_bo_get_fd(bo);
+    if (fd < 0)
+        fail("gbm_bo_get_fd");
+    return fd;
+}
+
+static struct job start_job(struct gbm_device *device, struct size size)
+{
+    struct gbm_bo *bo = create(device, size);
+    struct gbm_import_fd_modifier_data exported = {size.width, size.height, FORMAT, 1, {export(bo)}, {gbm_bo_get_stride(bo)}, {0},
+                                                   gbm_bo_get_modifier(bo)};
+    return (struct job){device, bo, size, exported};
+}
+
+static void end_job(struct job *job)
+{
+    close(job->exported.fds[0]);
+    gbm_bo_destroy(job->bo);
+}
+
+static void create_and_destroy(struct job *job, unsigned round)
 {
     (void)round;
     gbm_bo_destroy(create(job->device, job->size));
 }
 
-static void write_part(const struct job *job, unsigned round)
+static void write_part(struct job *job, unsigned round)
 {
     map_and_write(job->bo, (struct size){PART, PART}, round);
 }
 
-static void write_all(const struct job *job, unsigned round)
+static void write_all(struct job *job, unsigned round)
 {
     map_and_write(job->bo, job->size, round);
 }
 
+static void export_and_close(struct job *job, unsigned round)
+{
+    (void)round;
+    close(export(job->bo));
+}
+
+static void import_and_destroy(struct job *job, unsigned round)
+{
+    (void)round;
+    struct gbm_bo *bo = gbm_bo_import(job->device, GBM_BO_IMPORT_FD_MODIFIER, &job->exported, USAGE);
+    if (!bo)
+        fail("gbm_bo_import");
+    gbm_bo_destroy(bo);
+}
+
 static const struct kind {
     const char *name;
-    void (*run)(const struct job *, unsigned round);
-} KINDS[] = {{"create_destroy", create_and_destroy}, {"map_write_part_unmap", write_part}, {"map_write_all_unmap", write_all}};
+    void (*run)(struct job *, unsigned round);
+} KINDS[] = {
+    {"create_destroy", create_and_destroy}, {"map_write_part_unmap", write_part}, {"map_write_all_unmap", write_all},
+    {"export_close", export_and_close},     {"import_destroy", import_and_destroy},
+};
 
 static double now(void)
 {
@@ -132,17 +176,45 @@ static int by_value(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-static double median(const struct kind *kind, const struct job *job, unsigned rounds, double *times)
+/* What a thread does. */
+struct thread {
+    const struct kind *kind;
+    struct job job;
+    unsigned rounds;
+    double *times;
+    pthread_barrier_t *start;
+    pthread_t id;
+};
+
+static void *run_thread(void *argument)
 {
+    struct thread *thread = argument;
     for (unsigned round = 0; round < WARM_UP; round++)
-        kind->run(job, round);
-    for (unsigned round = 0; round < rounds; round++) {
+        thread->kind->run(&thread->job, round);
+    pthread_barrier_wait(thread->start);
+    for (unsigned round = 0; round < thread->rounds; round++) {
         double start = now();
-        kind->run(job, round);
-        times[round] = now() - start;
+        thread->kind->run(&thread->job, round);
+        thread->times[round] = now() - start;
     }
-    qsort(times, rounds, sizeof *times, by_value);
-    return times[rounds / 2];
+    return NULL;
+}
+
+/* Runs threads that have their jobs, and gives the median of all their rounds. */
+static double median(struct thread *threads, unsigned count, const struct kind *kind, unsigned rounds, double *times)
+{
+    pthread_barrier_t start;
+    pthread_barrier_init(&start, NULL, count);
+    for (unsigned i = 0; i < count; i++) {
+        threads[i] = (struct thread){kind, threads[i].job, rounds, times + i * rounds, &start, 0};
+        if ((errno = pthread_create(&threads[i].id, NULL, run_thread, &threads[i])))
+            fail("thread %u", i);
+    }
+    for (unsigned i = 0; i < count; i++)
+        pthread_join(threads[i].id, NULL);
+    pthread_barrier_destroy(&start);
+    qsort(times, count * rounds, sizeof *times, by_value);
+    return times[count * rounds / 2];
 }
 
 #ifdef __x86_64__
@@ -187,43 +259,50 @@ static int count_ioctls(void)
 }
 #endif
 
-/* Calls back for every size and kind; the kinds of a size share a buffer. */
-static void for_each(struct gbm_device *device, void (*visit)(const struct kind *, const struct job *, void *), void *context)
+/* The part of a small buffer is all of it. */
+static int makes_sense(const struct kind *kind, struct size size)
 {
-    for (size_t size = 0; size < sizeof SIZES / sizeof *SIZES; size++) {
-        struct job job = {device, create(device, SIZES[size]), SIZES[size]};
-        for (size_t kind = 0; kind < sizeof KINDS / sizeof *KINDS; kind++)
-            visit(&KINDS[kind], &job, context);
-        gbm_bo_destroy(job.bo);
+    return kind->run != write_part || size.width > PART;
+}
+
+static void print_times(struct gbm_device *device, struct size size, unsigned rounds, double *times)
+{
+    struct thread threads[MOST_THREADS];
+    for (unsigned i = 0; i < MOST_THREADS; i++)
+        threads[i].job = start_job(device, size);
+    for (size_t kind = 0; kind < sizeof KINDS / sizeof *KINDS; kind++) {
+        if (!makes_sense(&KINDS[kind], size))
+            continue;
+        for (unsigned count = 1; count <= MOST_THREADS; count *= 2) {
+            double time = median(threads, count, &KINDS[kind], rounds, times);
+            printf("%s_%ux%u %u %.1f\n", KINDS[kind].name, size.width, size.height, count, time);
+            fflush(stdout);
+            for (unsigned i = 0; i < count; i++) {
+                if (KINDS[kind].run == write_part)
+                    check(threads[i].job.bo, (struct size){PART, PART}, rounds - 1);
+                if (KINDS[kind].run == write_all)
+                    check(threads[i].job.bo, size, rounds - 1);
+            }
+        }
     }
+    for (unsigned i = 0; i < MOST_THREADS; i++)
+        end_job(&threads[i].job);
 }
 
-struct timing {
-    unsigned rounds;
-    double *times;
-};
-
-static void print_time(const struct kind *kind, const struct job *job, void *context)
+static void print_ioctls(struct gbm_device *device, struct size size)
 {
-    const struct timing *timing = context;
-    double time = median(kind, job, timing->rounds, timing->times);
-    printf("%s_%ux%u %.1f\n", kind->name, job->size.width, job->size.height, time);
-    fflush(stdout);
-    if (kind->run == write_part)
-        check(job->bo, (struct size){PART, PART}, timing->rounds - 1);
-    if (kind->run == write_all)
-        check(job->bo, job->size, timing->rounds - 1);
-}
-
-static void print_ioctls(const struct kind *kind, const struct job *job, void *context)
-{
-    (void)context;
     enum { COUNTED = 10 };
-    kind->run(job, 0);
-    unsigned before = drm_ioctls;
-    for (unsigned round = 0; round < COUNTED; round++)
-        kind->run(job, round);
-    printf("ioctls_%s_%ux%u %.1f\n", kind->name, job->size.width, job->size.height, (drm_ioctls - before) / (double)COUNTED);
+    struct job job = start_job(device, size);
+    for (size_t kind = 0; kind < sizeof KINDS / sizeof *KINDS; kind++) {
+        if (!makes_sense(&KINDS[kind], size))
+            continue;
+        KINDS[kind].run(&job, 0);
+        unsigned before = drm_ioctls;
+        for (unsigned round = 0; round < COUNTED; round++)
+            KINDS[kind].run(&job, round);
+        printf("ioctls %s_%ux%u %g\n", KINDS[kind].name, size.width, size.height, (drm_ioctls - before) / (double)COUNTED);
+    }
+    end_job(&job);
 }
 
 int main(int count, char **arguments)
@@ -241,15 +320,16 @@ int main(int count, char **arguments)
         fail("gbm_create_device");
     printf("backend %s\n", gbm_device_get_backend_name(device));
 
-    struct timing timing = {rounds, calloc(rounds, sizeof(double))};
-    if (!timing.times)
+    double *times = calloc((size_t)rounds * MOST_THREADS, sizeof *times);
+    if (!times)
         fail("%u rounds", rounds);
-    for_each(device, print_time, &timing);
-    free(timing.times);
-    if (count_ioctls())
-        for_each(device, print_ioctls, NULL);
-    else
-        fprintf(stderr, "ioctls are not counted: %s\n", strerror(errno));
+    for (size_t size = 0; size < sizeof SIZES / sizeof *SIZES; size++)
+        print_times(device, SIZES[size], rounds, times);
+    free(times);
+    if (!count_ioctls())
+        fail("ioctls are not counted");
+    for (size_t size = 0; size < sizeof SIZES / sizeof *SIZES; size++)
+        print_ioctls(device, SIZES[size]);
 
     gbm_device_destroy(device);
     close(node);

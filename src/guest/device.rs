@@ -156,7 +156,7 @@ impl Device {
 
     fn import_handle(&self, fd: BorrowedFd<'_>) -> Result<Imported, Error> {
         let handle = self.0.handles.import(fd)?;
-        let info = self.0.node.resource_info(handle.bo_handle())?;
+        let info = handle.info()?;
         // RESOURCE_INFO has 32 bits for a size; the descriptor knows all of it.
         let size_bytes = rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0)).unwrap_or_else(|_| info.size.into());
         Ok(Imported { handle, resource_id: info.resource_id, size_bytes, is_blob: info.blob_mem != 0 })

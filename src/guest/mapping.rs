@@ -108,6 +108,16 @@ impl Mapping {
     pub fn flush(&self) -> Result<(), Error> {
         if self.access.contains(Access::WRITE) { self.buffer.flush(self.region) } else { Ok(()) }
     }
+
+    /// Ends it, and tells what its drop would only log: what was written is sent once.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn finish(mut self) -> Result<(), Error> {
+        let sent = self.flush();
+        self.access.remove(Access::WRITE);
+        sent
+    }
 }
 
 impl Drop for Mapping {
@@ -122,5 +132,46 @@ impl Drop for Mapping {
 impl fmt::Debug for Mapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mapping").field("region", &self.region).field("access", &self.access).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Alignment, BufferRequest, Format, Usage};
+    use std::os::fd::AsFd;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Counts what is sent to its host.
+    #[derive(Default)]
+    struct Copied(AtomicUsize);
+
+    impl Mapped for Copied {
+        fn flush(&self, _: Region) -> Result<(), Error> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+
+        fn end(&self) {}
+    }
+
+    fn mapping(buffer: &Arc<Copied>, access: Access) -> Mapping {
+        let file = rustix::fs::memfd_create("mapping", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        rustix::fs::ftruncate(&file, 4096).unwrap();
+        let map = Arc::new(Mmap::shared(file.as_fd(), 0, 4096, None).unwrap());
+        let layout = Layout::linear(&BufferRequest::new(Format::R8, 64, 64, Usage::CPU), Alignment::PACKED).unwrap();
+        Mapping::new(map, layout, layout.whole(), access, buffer.clone())
+    }
+
+    #[test]
+    fn what_was_written_is_sent_once_however_it_ends() {
+        let buffer = Arc::new(Copied::default());
+        let sent = || buffer.0.load(Ordering::Relaxed);
+        drop(mapping(&buffer, Access::WRITE));
+        assert_eq!(sent(), 1);
+        mapping(&buffer, Access::READ | Access::WRITE).finish().unwrap();
+        assert_eq!(sent(), 2);
+        mapping(&buffer, Access::READ).finish().unwrap();
+        assert_eq!(sent(), 2);
     }
 }

@@ -88,3 +88,16 @@ fn an_imported_buffer_is_a_dma_buf_to_its_mappings_from_the_first_on() {
     };
     assert_eq!((&map()[..], &map()[..]), ("1 MAP, 1 mmap, 1 PRIME_HANDLE_TO_FD", "none"));
 }
+
+#[test]
+fn what_the_kernel_tells_of_a_handle_is_asked_once() {
+    let (node, device) = open();
+    let buffer = device.create(&request(Format::R8, 64, 64)).unwrap();
+    let dma_buf = buffer.export().unwrap();
+    let import = || {
+        let before = node.calls();
+        drop(device.import_with_layout(dma_buf.as_fd(), buffer.layout()).unwrap());
+        (node.calls() - before).to_string()
+    };
+    assert_eq!((&import()[..], &import()[..]), ("1 RESOURCE_INFO, 1 PRIME_FD_TO_HANDLE", "1 PRIME_FD_TO_HANDLE"));
+}

@@ -8,7 +8,7 @@ use crate::{Failure, door};
 use std::ffi::{c_int, c_void};
 use std::os::fd::BorrowedFd;
 use std::ptr::null_mut;
-use virgbm::guest::{self, BufferObject};
+use virgbm::guest::{self, BackendKind, BufferObject};
 use virgbm::usage::Dialect;
 use virgbm::{Format, Layout, LayoutError, Modifier, Plane, PlaneFormat, Planes, RequestError, Usage};
 
@@ -184,7 +184,10 @@ impl Claim {
 
     /// The modifier of a buffer of which the caller does not say it: the host's word, else LINEAR where nothing else is offered.
     fn implicit(&self, device: &DeviceState, fd: BorrowedFd<'_>) -> Modifier {
-        if let Ok(known) = device.guest.import(fd) {
+        // Of a texture no host of virgl says it.
+        if device.kind() != Some(BackendKind::Virgl)
+            && let Ok(known) = device.guest.import(fd)
+        {
             return known.layout().modifier;
         }
         let mut entries = device.guest.offer().table.of_format(self.format).iter();

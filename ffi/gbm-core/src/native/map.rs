@@ -81,7 +81,7 @@ door! {
     /// Ends a mapping: what was written reaches the host.
     pub fn bo_unmap(bo: Given<BoState>, map_data: *mut c_void) -> (), or (), {
         let mapping = bo.maps.lock().unwrap_or_else(PoisonError::into_inner).take(map_data.addr());
-        mapping.ok_or(Failure::NotMapped(map_data.addr()))?.flush()?;
+        mapping.ok_or(Failure::NotMapped(map_data.addr()))?.finish()?;
         Ok(())
     }
 }

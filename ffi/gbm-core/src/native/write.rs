@@ -23,6 +23,7 @@ door! {
         let access = if whole { Access::WRITE } else { Access::READ | Access::WRITE };
         let mapping = bo.map(bo.buffer.layout().whole(), access)?;
         write(&mapping, data)?;
+        mapping.finish()?;
         Ok(0)
     }
 }
