@@ -2,7 +2,7 @@
  * errno, exports for reading only, says LINEAR of everything, checks no rectangle and no plane, and has no functions for surfaces
  * until EGL brings them. MESA_REFUSES=device in the environment: it makes no device, MESA_REFUSES=bo: no buffer. */
 #include "check.h"
-#include "abi.h"
+#include "stand_in.h"
 
 struct private_device {
    struct device public;

@@ -1,7 +1,7 @@
 /* Mesa's device with the guest library in front, while no EGL draws on it and while one does. Mesa is played by dri.c, EGL by this
  * program: it puts its own functions for surfaces into the device. */
 #include "program.h"
-#include "abi.h"
+#include "stand_in.h"
 #include <dlfcn.h>
 
 static struct mesa_counts *mesa;

@@ -1,6 +1,6 @@
 /* Which mode serves: the first argument is the one that must. */
 #include "check.h"
-#include "abi.h"
+#include "stand_in.h"
 
 int
 main(int count, char **arguments)

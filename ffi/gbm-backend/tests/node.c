@@ -1,7 +1,7 @@
 /* The backend in filter mode on a real node, with Mesa's own behind it: the handles of the caller's file, and what EGL makes of it.
  * The arguments are the node, and `display` where Mesa's EGL draws on it. VIRGL is in the environment where it draws with that. */
 #include "check.h"
-#include "abi.h"
+#include "stand_in.h"
 #include <dlfcn.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>

@@ -1,6 +1,6 @@
 /* A loader of each version, and what the backend makes for it. The argument is the backend. */
 #include "check.h"
-#include "abi.h"
+#include "stand_in.h"
 #include <dlfcn.h>
 
 static uint32_t

@@ -2,47 +2,9 @@
  *
  * BACKEND_VERSION is the version that it says it has, DEVICE_VERSION the one that its devices have instead of what was agreed on.
  */
+#include "backend_abi.h"
 #include <errno.h>
-#include <gbm.h>
-#include <stddef.h>
 #include <stdlib.h>
-
-struct core {
-   uint32_t version;
-   uint32_t (*format_canonicalize)(uint32_t);
-};
-
-struct device {
-   struct gbm_device *(*dummy)(int);
-   void *backend_desc;
-   uint32_t version;
-   int fd;
-   const char *name;
-   void (*destroy)(struct device *);
-   int (*is_format_supported)(struct device *, uint32_t, uint32_t);
-   int (*plane_count)(struct device *, uint32_t, uint64_t);
-   struct bo *(*bo_create)(struct device *, uint32_t, uint32_t, uint32_t, uint32_t, const uint64_t *, unsigned int);
-   void *others[11];
-   void (*bo_destroy)(struct bo *);
-   void *surfaces[5];
-};
-
-struct bo {
-   struct device *device;
-   uint32_t width, height, stride, format;
-   union gbm_bo_handle handle;
-   void *user_data;
-   void (*destroy_user_data)(struct bo *, void *);
-};
-
-struct backend {
-   uint32_t version;
-   const char *name;
-   struct device *(*create_device)(int, uint32_t);
-};
-
-_Static_assert(sizeof(struct device) == 200 && offsetof(struct device, bo_destroy) == 152, "device");
-_Static_assert(sizeof(struct bo) == 48, "bo");
 
 static const struct core *core;
 

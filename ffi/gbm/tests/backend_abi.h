@@ -1,6 +1,6 @@
 /* The structures of gbm_backend_abi.h, as a backend and its loader see them. */
-#ifndef ABI_H
-#define ABI_H
+#ifndef BACKEND_ABI_H
+#define BACKEND_ABI_H
 
 #include <gbm.h>
 #include <stddef.h>
@@ -62,17 +62,5 @@ struct backend {
 
 _Static_assert(sizeof(struct device) == 200 && offsetof(struct device, bo_destroy) == 152, "device");
 _Static_assert(sizeof(struct bo) == 48 && sizeof(struct surface) == 40, "bo and surface");
-
-/* What the stand-in for Mesa's backend counts. */
-struct mesa_counts {
-   int devices, bos, surfaces, imports;
-};
-
-/* Formats that only the stand-in has: one that it makes, and one that it only claims to. */
-#define FORMAT_MADE 0x314b4146
-#define FORMAT_CLAIMED 0x324b4146
-
-/* By which its buffers of 64 pixels are known. */
-#define MESA_STRIDE 320
 
 #endif
