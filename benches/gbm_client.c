@@ -1,4 +1,4 @@
-/* Times buffers through the gbm API, whichever library implements it: gbm_client NODE [ROUNDS]
+/* Times buffers through the gbm API, whichever library implements it: gbm_client NODE [ROUNDS [THREADS]]
  *
  * Prints lines: `KIND_SIZE THREADS MICROSECONDS`, the median of all rounds of all threads, each of which has buffers of its own;
  * and `ioctls KIND_SIZE COUNT`, the DRM ioctls of a round, those of threads that the library has started included.
@@ -265,7 +265,7 @@ static int makes_sense(const struct kind *kind, struct size size)
     return kind->run != write_part || size.width > PART;
 }
 
-static void print_times(struct gbm_device *device, struct size size, unsigned rounds, double *times)
+static void print_times(struct gbm_device *device, struct size size, unsigned most, unsigned rounds, double *times)
 {
     struct thread threads[MOST_THREADS];
     for (unsigned i = 0; i < MOST_THREADS; i++)
@@ -273,7 +273,7 @@ static void print_times(struct gbm_device *device, struct size size, unsigned ro
     for (size_t kind = 0; kind < sizeof KINDS / sizeof *KINDS; kind++) {
         if (!makes_sense(&KINDS[kind], size))
             continue;
-        for (unsigned count = 1; count <= MOST_THREADS; count *= 2) {
+        for (unsigned count = 1; count <= most; count *= 2) {
             double time = median(threads, count, &KINDS[kind], rounds, times);
             printf("%s_%ux%u %u %.1f\n", KINDS[kind].name, size.width, size.height, count, time);
             fflush(stdout);
@@ -308,8 +308,9 @@ static void print_ioctls(struct gbm_device *device, struct size size)
 int main(int count, char **arguments)
 {
     unsigned rounds = count > 2 ? (unsigned)strtoul(arguments[2], NULL, 10) : 51;
-    if (count < 2 || count > 3 || rounds == 0) {
-        fprintf(stderr, "usage: %s NODE [ROUNDS]\n", arguments[0]);
+    unsigned most = count > 3 ? (unsigned)strtoul(arguments[3], NULL, 10) : MOST_THREADS;
+    if (count < 2 || count > 4 || rounds == 0 || most > MOST_THREADS) {
+        fprintf(stderr, "usage: %s NODE [ROUNDS [THREADS]]\n", arguments[0]);
         return 2;
     }
     int node = open(arguments[1], O_RDWR | O_CLOEXEC);
@@ -324,7 +325,7 @@ int main(int count, char **arguments)
     if (!times)
         fail("%u rounds", rounds);
     for (size_t size = 0; size < sizeof SIZES / sizeof *SIZES; size++)
-        print_times(device, SIZES[size], rounds, times);
+        print_times(device, SIZES[size], most, rounds, times);
     free(times);
     if (!count_ioctls())
         fail("ioctls are not counted");
