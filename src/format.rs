@@ -125,6 +125,8 @@ pub struct FormatInfo {
     /// Its number in `vulkan_core.h`, which a format with padding shares with the one that has alpha there; that of the planes in
     /// the order luma, Cb, Cr where a format has the other.
     pub vulkan: Option<u32>,
+    /// Its sized internal format in OpenGL ES, which a format with padding shares with the one that has alpha there.
+    pub gl: Option<u32>,
 }
 
 impl FormatInfo {

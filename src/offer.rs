@@ -113,6 +113,8 @@ impl Offer {
 
 impl From<&Support> for SupportEntry {
     fn from(support: &Support) -> Self {
+        let flags = [(support.guest_layout, wire::SUPPORT_GUEST_LAYOUT), (support.transfers, wire::SUPPORT_TRANSFERS)];
+        let flags = flags.iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, flag)| all | flag);
         Self {
             fourcc: support.format.fourcc().into(),
             plane_count: support.plane_count.into(),
@@ -121,7 +123,7 @@ impl From<&Support> for SupportEntry {
             stride_alignment: support.alignment.stride_bytes.into(),
             offset_alignment: support.alignment.offset_bytes.into(),
             size_alignment: support.alignment.size_bytes.into(),
-            flags: if support.guest_layout { wire::SUPPORT_GUEST_LAYOUT } else { 0 }.into(),
+            flags: flags.into(),
             ..Self::default()
         }
     }
@@ -148,6 +150,7 @@ fn read_entry(bytes: &[u8], index: u32) -> Result<Support, OfferError> {
         plane_count: entry.plane_count.get(),
         alignment,
         guest_layout: entry.flags.get() & wire::SUPPORT_GUEST_LAYOUT != 0,
+        transfers: entry.flags.get() & wire::SUPPORT_TRANSFERS != 0,
     })
 }
 
@@ -164,6 +167,7 @@ mod tests {
             plane_count: 2,
             alignment: Alignment { stride_bytes: 64, offset_bytes: 256, size_bytes: 4096 },
             guest_layout: modifier == Modifier::LINEAR,
+            transfers: modifier != Modifier::LINEAR,
         };
         let entries = vec![support(Format::NV12, Modifier::new(7)), support(Format::NV12, Modifier::LINEAR)];
         Offer {

@@ -22,6 +22,8 @@ pub struct Support {
     pub alignment: Alignment,
     /// Whether [`Layout::linear`](crate::Layout::linear) with this alignment gives exactly the host's layout.
     pub guest_layout: bool,
+    /// Whether what the CPU does goes by transfers, since it can't map what the host uses.
+    pub transfers: bool,
 }
 
 impl Support {
@@ -147,7 +149,7 @@ mod tests {
     const TILED: Modifier = Modifier::new(0x0100_0000_0000_0002);
 
     fn support(format: Format, modifier: Modifier, usages: Usage) -> Support {
-        Support { format, modifier, usages, plane_count: 1, alignment: Alignment::PACKED, guest_layout: true }
+        Support { format, modifier, usages, plane_count: 1, alignment: Alignment::PACKED, guest_layout: true, transfers: false }
     }
 
     fn table() -> SupportTable {

@@ -3,8 +3,9 @@
 #![allow(unsafe_code)]
 
 pub mod dmabuf;
+#[cfg(feature = "host")]
+pub mod host_pages;
 pub mod kcmp;
-#[cfg(any(feature = "host", test))]
 pub mod memfd;
 pub mod mmap;
 pub mod poll;

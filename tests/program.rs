@@ -29,6 +29,23 @@ fn a_host_without_the_vulkan_device_that_is_asked_for_says_what_there_is() {
 }
 
 #[test]
+fn a_host_whose_renderer_does_not_load_says_so_and_serves_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("gpu");
+    std::fs::write(directory.path().join("libvirglrenderer.so.1"), "no library").unwrap();
+    let arguments = ["host", "--socket", socket.to_str().unwrap(), "--resolver", "memory", "--renderer", "virgl"];
+    let mut program = Command::new(env!("CARGO_BIN_EXE_virgbm"));
+    let output = program.args(arguments).env("LD_LIBRARY_PATH", directory.path()).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && text.contains("virglrenderer 0.10 or later: ") && text.contains("libvirglrenderer.so.1"),
+        "{text}"
+    );
+    assert!(!socket.exists());
+    assert!(refused(&["host", "--socket", "gpu", "--renderer", "gfxstream"]).contains("there are virgl, venus and drm"));
+}
+
+#[test]
 fn the_demo_checks_every_byte_and_writes_a_picture_with_the_colours_that_were_drawn() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("sheet.png");
@@ -44,6 +61,16 @@ fn the_demo_checks_every_byte_and_writes_a_picture_with_the_colours_that_were_dr
     // The first picture starts at 12, 33 and is 320 wide: the seventh of its eight bars is blue.
     let at = (60 * info.width as usize + 12 + 260) * 4;
     assert_eq!(pixels[at..at + 4], [0, 0, 255, 255]);
+}
+
+#[test]
+fn info_tells_what_the_drivers_of_this_machine_make_and_why_not_more() {
+    let report: serde_json::Value = serde_json::from_str(&printed(&["info", "--host", "--json"])).unwrap();
+    let (drivers, absent) = (report["drivers"].as_array().unwrap(), report["absent"].as_array().unwrap());
+    assert_eq!(drivers.len() + absent.len(), 3, "{report}");
+    assert!(absent.iter().all(|driver| !driver[1].as_str().unwrap().is_empty()), "{report}");
+    assert!(printed(&["info", "--host", "--resolver", "memory"]).contains("Plain memory alone allocates"));
+    assert!(refused(&["info", "--host", "--resolver", "opengl"]).contains("vulkan, gl, gbm and memory"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 use virgbm::host::{Device, DeviceConfig, FilePiece, GuestMemory, MemoryResolver, OutsideGuestMemory, Window};
+use virgbm::sys::host_pages::HostPages;
 use virgbm::sys::mmap::Mmap;
 use virgbm::wire::alloc::{self, Claim, ImageRequest, Init, Opcode, ReplySlot, Status, Stream};
 use virgbm::wire::virtio_gpu::{self as wire, Command, CtrlHdr, Reply};
@@ -36,6 +37,10 @@ impl GuestMemory for Page {
     fn write(&self, address: u64, data: &[u8]) -> Result<(), OutsideGuestMemory> {
         let outside = OutsideGuestMemory { address, length: data.len() as u64 };
         self.0.write(address as usize, data).ok_or(outside)
+    }
+
+    fn host_pages(&self, _: u64, _: u64) -> Option<HostPages> {
+        None
     }
 
     fn store_release(&self, address: u64, value: u32) -> Result<(), OutsideGuestMemory> {

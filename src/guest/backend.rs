@@ -33,8 +33,8 @@ pub(super) struct Imported {
     pub handle: Handle,
     pub resource_id: u32,
     pub size_bytes: u64,
-    /// Whether it is a blob, or else a classic resource or another driver's.
-    pub is_blob: bool,
+    /// Whose memory a blob has, as [`BlobMem`](super::node::BlobMem) counts; 0 for a classic resource or another driver's.
+    pub blob_mem: u32,
 }
 
 /// The host's copy of a buffer whose guest pages the CPU maps.
@@ -77,7 +77,7 @@ pub(super) fn select(
 ) -> Result<(Box<dyn Backend>, Vec<Verdict>), Error> {
     let mut verdicts = Vec::new();
     let (mut backend, mut failure) = (None, None);
-    for kind in BackendKind::ALL {
+    for kind in preference(&**node, options) {
         let reason = match &backend {
             Some(_) => Err("a better one serves this node".to_owned()),
             None if options.backend.is_some_and(|only| only != kind) => Err("another one was asked for".to_owned()),
@@ -104,6 +104,14 @@ pub(super) fn select(
         (None, Some(failure)) => Err(failure),
         (None, None) => Err(Error::NoBackend { verdicts }),
     }
+}
+
+/// The order of trial: a buffer that nobody can draw into is of little use where a GL driver is beside it.
+fn preference(node: &dyn Node, options: &DeviceOptions) -> [BackendKind; 4] {
+    let told = capset_is_offered(node, options.capset_id).ok().and_then(|_| alloc::offer(node, options.capset_id).ok());
+    let capabilities = told.map_or(wire::Capabilities::empty(), |offer| offer.capabilities);
+    let drawn = wire::Capabilities::VIRGL_DRAWS | wire::Capabilities::DMA_BUF_EXPORT;
+    if capabilities & drawn == wire::Capabilities::VIRGL_DRAWS { BackendKind::DRAWN } else { BackendKind::ALL }
 }
 
 /// Whether the node can carry a dialect, and the reason either way.

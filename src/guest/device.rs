@@ -159,7 +159,7 @@ impl Device {
         let info = handle.info()?;
         // RESOURCE_INFO has 32 bits for a size; the descriptor knows all of it.
         let size_bytes = rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0)).unwrap_or_else(|_| info.size.into());
-        Ok(Imported { handle, resource_id: info.resource_id, size_bytes, is_blob: info.blob_mem != 0 })
+        Ok(Imported { handle, resource_id: info.resource_id, size_bytes, blob_mem: info.blob_mem })
     }
 
     fn adopt(&self, imported: Imported, layout: Layout, made_of: Option<wire::Backing>) -> Result<BufferObject, Error> {

@@ -88,6 +88,7 @@ fn offer() -> Offer {
         plane_count: format.planes().len() as u32,
         alignment: Alignment { stride_bytes: 64, offset_bytes: 64, size_bytes: 4096 },
         guest_layout,
+        transfers: false,
     };
     let entries = vec![support(Format::XRGB8888, true), support(Format::NV12, false), support(Format::R8, true)];
     Offer {

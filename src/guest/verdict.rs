@@ -19,6 +19,9 @@ impl BackendKind {
     /// All of them, the best first.
     pub const ALL: [Self; 4] = [Self::Alloc, Self::CrossDomain, Self::Virgl, Self::Dumb];
 
+    /// All of them, the best first where the host draws with virgl, and only into what virgl has made.
+    pub const DRAWN: [Self; 4] = [Self::Virgl, Self::Alloc, Self::CrossDomain, Self::Dumb];
+
     /// Its name, for lists and options.
     pub const fn name(self) -> &'static str {
         match self {

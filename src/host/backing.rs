@@ -2,6 +2,7 @@
 
 use super::quota::{Account, Amount, Charge};
 use super::{CommandError, FilePiece, GuestMemory, OutsideGuestMemory};
+use crate::sys::host_pages::HostPages;
 use crate::wire::virtio_gpu::MemEntry;
 use std::sync::Arc;
 
@@ -73,6 +74,11 @@ impl Backing {
             }
         }
         Ok(pieces)
+    }
+
+    /// Where the pages lie in this process; `None` where the guest's memory is not mapped.
+    pub fn host_pages(&self, memory: &dyn GuestMemory) -> Option<Vec<HostPages>> {
+        self.runs.iter().map(|run| memory.host_pages(run.address, run.length)).collect()
     }
 
     /// The guest-physical address of a piece that lies in one run.

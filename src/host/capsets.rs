@@ -4,12 +4,15 @@ use super::CommandError;
 use super::config::{DeviceConfig, Features, Protocols};
 use super::context::alloc::AllocContext;
 use super::context::cross_domain::CrossDomainContext;
+use super::context::drawing::Drawing;
 use super::context::virgl::VirglContext;
 use super::context::{NoProtocol, Protocol};
+use super::renderer::{Renderer, RendererCapset};
 use crate::wire::alloc::{self, Capabilities};
 use crate::wire::virtio_gpu::CapsetInfo;
 use crate::wire::{cross_domain, virgl};
 use crate::{FormatClass, Offer, Usage};
+use std::sync::Arc;
 use zerocopy::IntoBytes;
 
 /// One capset.
@@ -17,23 +20,50 @@ struct Capset {
     id: u32,
     version: u32,
     bytes: Vec<u8>,
-    /// Makes what a context of it speaks.
-    open: fn() -> Box<dyn Protocol>,
+    speech: Speech,
+}
+
+/// What makes that what a context speaks.
+#[derive(Clone)]
+enum Speech {
+    /// Of this device's own.
+    Own(fn() -> Box<dyn Protocol>),
+    /// The renderer's capset of that number.
+    Drawn(Arc<dyn Renderer>, u32),
+}
+
+impl Speech {
+    fn open(&self, ctx_id: u32, name: &str) -> Result<Spoken, CommandError> {
+        Ok(match self {
+            Self::Own(open) => Spoken { protocol: open(), draws: false },
+            Self::Drawn(renderer, capset_id) => {
+                let context = renderer.context(ctx_id, *capset_id, name)?;
+                Spoken { protocol: Box::new(Drawing::new(context)), draws: true }
+            }
+        })
+    }
+}
+
+/// What a new context speaks.
+pub(super) struct Spoken {
+    pub protocol: Box<dyn Protocol>,
+    /// Whether the renderer draws for it.
+    pub draws: bool,
 }
 
 /// The capsets of a device, in the order of their indexes.
 pub(super) struct Capsets {
     list: Vec<Capset>,
     /// What a context speaks that chose none.
-    unchosen: fn() -> Box<dyn Protocol>,
+    unchosen: Speech,
     /// Whether contexts can choose.
     chosen: bool,
 }
 
 impl Capsets {
-    pub fn new(config: &DeviceConfig, offer: &Offer) -> Self {
+    pub fn new(config: &DeviceConfig, offer: &Offer, renderer: Option<&Arc<dyn Renderer>>) -> Self {
         let mut list = Vec::new();
-        let mut add = |id, version, bytes, open| list.push(Capset { id, version, bytes, open });
+        let mut add = |id, version, bytes, open| list.push(Capset { id, version, bytes, speech: Speech::Own(open) });
         if config.protocols.contains(Protocols::ALLOC) {
             add(config.capset_id, alloc::VERSION, offer.encode(), || Box::<AllocContext>::default());
         }
@@ -41,17 +71,22 @@ impl Capsets {
             let bytes = cross_domain_capset(offer).as_bytes().to_vec();
             add(cross_domain::CAPSET_ID, cross_domain::VERSION, bytes, || Box::<CrossDomainContext>::default());
         }
-        let speaks_virgl = config.protocols.contains(Protocols::VIRGL);
-        let virgl: fn() -> Box<dyn Protocol> = || Box::<VirglContext>::default();
-        if speaks_virgl {
+        if config.protocols.contains(Protocols::VIRGL) {
+            let virgl: fn() -> Box<dyn Protocol> = || Box::<VirglContext>::default();
             let second = virgl_capset(offer);
             let first = virgl::CapsV1 { max_version: virgl::VERSION_VIRGL.into(), ..second.v1 };
             add(virgl::CAPSET_ID_VIRGL, virgl::VERSION_VIRGL, first.as_bytes().to_vec(), virgl);
             add(virgl::CAPSET_ID_VIRGL2, virgl::VERSION_VIRGL2, second.as_bytes().to_vec(), virgl);
         }
+        if let Some(renderer) = renderer {
+            list.extend(renderer.capsets().iter().map(|RendererCapset { id, version, bytes }| {
+                let speech = Speech::Drawn(renderer.clone(), *id);
+                Capset { id: *id, version: *version, bytes: bytes.clone(), speech }
+            }));
+        }
         // Before contexts could choose, they spoke virgl.
-        let none: fn() -> Box<dyn Protocol> = || Box::new(NoProtocol);
-        let unchosen = if speaks_virgl { virgl } else { none };
+        let virgl = list.iter().rfind(|capset| matches!(capset.id, virgl::CAPSET_ID_VIRGL | virgl::CAPSET_ID_VIRGL2));
+        let unchosen = virgl.map_or(Speech::Own(|| Box::new(NoProtocol)), |capset| capset.speech.clone());
         Self { list, unchosen, chosen: config.features.contains(Features::CONTEXT_INIT) }
     }
 
@@ -80,11 +115,11 @@ impl Capsets {
         Ok(&capset.bytes)
     }
 
-    /// What a context of a capset speaks; 0 is none.
-    pub fn protocol(&self, id: u32) -> Result<Box<dyn Protocol>, CommandError> {
+    /// What a new context of a capset speaks; 0 is none.
+    pub fn open(&self, id: u32, ctx_id: u32, name: &str) -> Result<Spoken, CommandError> {
         match id {
-            0 => Ok((self.unchosen)()),
-            id if self.chosen => Ok((self.find(id)?.open)()),
+            0 => self.unchosen.open(ctx_id, name),
+            id if self.chosen => self.find(id)?.speech.open(ctx_id, name),
             id => Err(unknown(id)),
         }
     }
@@ -145,7 +180,7 @@ mod tests {
     }
 
     fn capsets(protocols: Protocols, features: Features) -> Capsets {
-        Capsets::new(&DeviceConfig { protocols, features, ..DeviceConfig::default() }, &offer())
+        Capsets::new(&DeviceConfig { protocols, features, ..DeviceConfig::default() }, &offer(), None)
     }
 
     #[test]
@@ -187,11 +222,11 @@ mod tests {
     fn contexts_choose_among_what_is_offered_where_they_can_choose() {
         let usual = capsets(Protocols::USUAL, Features::USUAL);
         for (id, there) in [(0, true), (5, true), (20, true), (1, false), (2, false), (21, false)] {
-            assert_eq!(usual.protocol(id).is_ok(), there, "{id}");
+            assert_eq!(usual.open(id, 1, "").is_ok(), there, "{id}");
         }
         let unable = capsets(Protocols::all(), Features::USUAL.difference(Features::CONTEXT_INIT));
         for (id, there) in [(0, true), (5, false), (20, false), (2, false)] {
-            assert_eq!(unable.protocol(id).is_ok(), there, "{id}");
+            assert_eq!(unable.open(id, 1, "").is_ok(), there, "{id}");
         }
     }
 }

@@ -2,11 +2,16 @@
 
 pub mod alloc;
 pub mod cross_domain;
+pub mod drawing;
 pub mod virgl;
+#[cfg(feature = "virglrenderer")]
+pub mod virglrenderer;
 
 use super::backing::Backing;
+use super::dma_buf::GuestPages;
 use super::object::{Object, blob_holds};
 use super::quota::Account;
+use super::renderer::Renderer;
 use super::resolver::{Parameters, Resolver, Resolvers};
 use super::resource::Resources;
 use super::{CommandError, GuestMemory};
@@ -20,11 +25,14 @@ pub(super) trait Protocol: Send {
     /// Executes a submission.
     fn submit(&mut self, stream: &[u8], services: &mut Services<'_>) -> Result<(), CommandError>;
 
-    /// Takes the object that a claim names out of the context, or makes what it names.
+    /// Takes the object that a claim names out of the context, or makes what it names; 0 names none.
     fn claim(&mut self, claim: BlobClaim, services: &Services<'_>) -> Result<Object, CommandError>;
 
     /// Answers the command whose object was claimed and asked for that.
     fn answer_claim(&mut self, answer: ClaimAnswer, services: &Services<'_>);
+
+    /// A resource comes to the context, attached by the guest; a refusal keeps it out.
+    fn resource_came(&mut self, resource_id: u32, services: &mut Services<'_>) -> Result<(), CommandError>;
 
     /// A resource left the context.
     fn resource_left(&mut self, resource_id: u32);
@@ -45,11 +53,15 @@ impl Protocol for NoProtocol {
         if stream.is_empty() { Ok(()) } else { Err(CommandError::NoCommands) }
     }
 
-    fn claim(&mut self, claim: BlobClaim, _: &Services<'_>) -> Result<Object, CommandError> {
-        Err(CommandError::UnknownBlob(claim.blob_id))
+    fn claim(&mut self, claim: BlobClaim, services: &Services<'_>) -> Result<Object, CommandError> {
+        if claim.blob_id == 0 { services.plain_memory(claim) } else { Err(CommandError::UnknownBlob(claim.blob_id)) }
     }
 
     fn answer_claim(&mut self, _: ClaimAnswer, _: &Services<'_>) {}
+
+    fn resource_came(&mut self, _: u32, _: &mut Services<'_>) -> Result<(), CommandError> {
+        Ok(())
+    }
 
     fn resource_left(&mut self, _: u32) {}
 
@@ -65,6 +77,8 @@ impl Protocol for NoProtocol {
 pub(super) struct Context {
     pub name: String,
     pub capset_id: u32,
+    /// Whether the renderer draws for it.
+    pub draws: bool,
     pub protocol: Box<dyn Protocol>,
     pub account: Arc<Account>,
     pub attached: BTreeSet<u32>,
@@ -74,6 +88,8 @@ pub(super) struct Context {
 pub(super) struct Host<'a> {
     pub memory: &'a dyn GuestMemory,
     pub resolvers: &'a Resolvers,
+    pub guest_pages: &'a GuestPages,
+    pub renderer: Option<&'a dyn Renderer>,
     pub resources: &'a mut Resources,
     pub blob_alignment: u32,
 }
@@ -93,6 +109,14 @@ impl Services<'_> {
         resource.and_then(|resource| resource.backing.as_ref()).ok_or(CommandError::State { resource_id, why })
     }
 
+    /// The memory of a claim that names no object.
+    fn plain_memory(&self, claim: BlobClaim) -> Result<Object, CommandError> {
+        if claim.size == 0 {
+            return Err(CommandError::Parameter { what: "blob size", value: 0 });
+        }
+        Object::make(self.host.resolvers.memory()?, &Parameters::Memory, claim.size, claim.flags, self.account)
+    }
+
     /// The image that a claim allocates, whose layout was told before.
     fn claimed_image(
         &self,
@@ -101,7 +125,7 @@ impl Services<'_> {
         request: &BufferRequest,
         layout: &Layout,
     ) -> Result<Object, CommandError> {
-        let BlobClaim { blob_id, size, flags } = claim;
+        let BlobClaim { blob_id, size, flags, .. } = claim;
         if !blob_holds(size, layout.size_bytes, self.host.blob_alignment) {
             return Err(CommandError::Claim { blob_id, what: "size", claimed: size, object: layout.size_bytes });
         }
@@ -112,6 +136,10 @@ impl Services<'_> {
 /// A claim by RESOURCE_CREATE_BLOB.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlobClaim {
+    /// The number that the blob gets.
+    pub resource_id: u32,
+    /// `BLOB_MEM_HOST3D*`.
+    pub blob_mem: u32,
     pub blob_id: u64,
     pub size: u64,
     pub flags: u32,
@@ -128,17 +156,21 @@ impl Context {
         protocol.submit(commands, &mut services)
     }
 
-    /// The object that a claim names; id 0 is plain memory.
+    /// The object that a claim names; mostly, id 0 is plain memory.
     pub fn claim(&mut self, claim: BlobClaim, host: Host<'_>) -> Result<Object, CommandError> {
         let (protocol, services) = self.parts(host);
-        if claim.blob_id != 0 {
-            return protocol.claim(claim, &services);
+        protocol.claim(claim, &services)
+    }
+
+    /// A resource comes to the context. Whether it was not there already: a renderer hears of it once, since virglrenderer 0.10 keeps a
+    /// second attachment beyond the resource's end.
+    pub fn attach(&mut self, resource_id: u32, host: Host<'_>) -> Result<bool, CommandError> {
+        if self.attached.contains(&resource_id) {
+            return Ok(false);
         }
-        if claim.size == 0 {
-            return Err(CommandError::Parameter { what: "blob size", value: 0 });
-        }
-        let resolver = services.host.resolvers.memory()?;
-        Object::make(resolver, &Parameters::Memory, claim.size, claim.flags, services.account)
+        let (protocol, mut services) = self.parts(host);
+        protocol.resource_came(resource_id, &mut services)?;
+        Ok(self.attached.insert(resource_id))
     }
 
     /// Answers the command whose object was claimed, where it asked for that.
@@ -149,7 +181,10 @@ impl Context {
 
     /// A resource left the context: detached, or destroyed. Whether it was attached.
     pub fn detach(&mut self, resource_id: u32) -> bool {
-        self.protocol.resource_left(resource_id);
-        self.attached.remove(&resource_id)
+        let was_there = self.attached.remove(&resource_id);
+        if was_there {
+            self.protocol.resource_left(resource_id);
+        }
+        was_there
     }
 }

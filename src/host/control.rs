@@ -1,25 +1,30 @@
 //! The control queue's commands, but for those that touch the window: one function a command.
 
+mod classic;
+
 use super::backing::Backing;
-use super::capsets::Capsets;
+use super::capsets::{Capsets, Spoken};
 use super::config::DeviceConfig;
 use super::context::alloc::{Answer, ClaimAnswer};
-use super::context::{BlobClaim, Context, Host, virgl};
+use super::context::{BlobClaim, Context, Host};
+use super::dma_buf::GuestPages;
 use super::object::Object;
 use super::quota::{Account, Amount, Charge};
 use super::ranges::Ranges;
-use super::resolver::{Parameters, Resolvers};
+use super::renderer::{Renderer, Timeline};
+use super::resolver::Resolvers;
 use super::resource::{Resource, ResourceKind, Resources, find, printable};
 use super::scanout::Scanouts;
-use super::transfer::{Direction, GuestRows, transfer};
+use super::transfer::Direction;
 use super::{CommandError, GuestMemory};
-use crate::layout::Region;
 use crate::wire::alloc::{self, Status, split_body, split_list};
 use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, MemEntry, Reply};
-use crate::{Alignment, BufferRequest, Format, Layout, Usage};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use zerocopy::{FromBytes, IntoBytes};
+
+/// How many refused imports a device remembers.
+const REMEMBERED_REFUSALS: usize = 8;
 
 /// A command taken apart: its header, which is whole, and the bytes behind it, which are not checked yet.
 pub(super) struct Request<'a> {
@@ -53,7 +58,15 @@ impl<'a> Request<'a> {
         split_body(self.rest).ok_or(CommandError::Truncated(self.rest.len()))
     }
 
-    fn ctx_id(&self) -> u32 {
+    /// The timeline that the command's fence is on, where it has one.
+    pub fn timeline(&self) -> Option<Timeline> {
+        let flags = self.header.flags.get();
+        let ring = Timeline::Ring { ctx_id: self.ctx_id(), ring_idx: self.header.ring_idx };
+        let timeline = if flags & wire::FLAG_INFO_RING_IDX == 0 { Timeline::Global } else { ring };
+        (flags & wire::FLAG_FENCE != 0).then_some(timeline)
+    }
+
+    pub fn ctx_id(&self) -> u32 {
         self.header.ctx_id.get()
     }
 }
@@ -63,6 +76,11 @@ pub(super) struct State {
     pub config: DeviceConfig,
     pub capsets: Capsets,
     pub resolvers: Resolvers,
+    /// What draws, where something does.
+    pub renderer: Option<Arc<dyn Renderer>>,
+    /// Why it could not take resources of others, the latest first.
+    pub imports_refused: VecDeque<String>,
+    pub guest_pages: Arc<GuestPages>,
     pub contexts: BTreeMap<u32, Context>,
     pub resources: Resources,
     /// The window's taken ranges.
@@ -83,7 +101,7 @@ impl State {
         match request.command {
             Command::CtxCreate => self.ctx_create(request),
             Command::CtxDestroy => self.ctx_destroy(request),
-            Command::CtxAttachResource => self.ctx_attach(request),
+            Command::CtxAttachResource => self.ctx_attach(request, memory),
             Command::CtxDetachResource => self.ctx_detach(request),
             Command::Submit3d => self.submit(request, memory),
             Command::GetCapsetInfo => {
@@ -139,7 +157,8 @@ impl State {
     ) -> Result<(&'a mut Context, Host<'a>), CommandError> {
         let context = self.contexts.get_mut(&id).ok_or(CommandError::UnknownContext(id))?;
         let blob_alignment = self.config.blob_alignment;
-        Ok((context, Host { memory, resolvers: &self.resolvers, resources: &mut self.resources, blob_alignment }))
+        let (resolvers, guest_pages, renderer) = (&self.resolvers, &*self.guest_pages, self.renderer.as_deref());
+        Ok((context, Host { memory, resolvers, guest_pages, renderer, resources: &mut self.resources, blob_alignment }))
     }
 
     fn ctx_create(&mut self, request: &Request<'_>) -> Result<(), CommandError> {
@@ -154,10 +173,12 @@ impl State {
         }
         let length = (body.nlen.get() as usize).min(body.debug_name.len());
         let capset_id = body.context_init.get() & wire::CONTEXT_INIT_CAPSET_ID_MASK;
-        let protocol = self.capsets.protocol(capset_id)?;
+        let name = printable(body.debug_name.get(..length).unwrap_or(&[]));
+        let Spoken { protocol, draws } = self.capsets.open(capset_id, id, &name)?;
         let context = Context {
-            name: printable(body.debug_name.get(..length).unwrap_or(&[])),
+            name,
             capset_id,
+            draws,
             protocol,
             account: Account::context(self.config.quota.context, &self.account),
             attached: BTreeSet::new(),
@@ -174,16 +195,24 @@ impl State {
         Ok(())
     }
 
-    fn ctx_attach(&mut self, request: &Request<'_>) -> Result<(), CommandError> {
+    fn ctx_attach(&mut self, request: &Request<'_>, memory: &dyn GuestMemory) -> Result<(), CommandError> {
         let (body, _) = request.body::<wire::ResourceId>()?;
         let resource_id = body.resource_id.get();
         find(&mut self.resources, resource_id)?;
         let (attachments, limit) = (self.attachments, self.config.quota.attachments);
-        let context = self.context(request.ctx_id())?;
+        let ctx_id = request.ctx_id();
+        let (context, host) = self.context_and_host(ctx_id, memory)?;
         if attachments >= limit && !context.attached.contains(&resource_id) {
             return Err(CommandError::TooMany { what: "attachments", limit });
         }
-        self.attachments += usize::from(context.attached.insert(resource_id));
+        let came = context.attach(resource_id, host);
+        let came = came.map_err(|why| {
+            let error = CommandError::Unusable { resource_id, ctx_id, why: why.to_string() };
+            self.imports_refused.truncate(REMEMBERED_REFUSALS - 1);
+            self.imports_refused.push_front(error.to_string());
+            error
+        })?;
+        self.attachments += usize::from(came);
         Ok(())
     }
 
@@ -210,34 +239,6 @@ impl State {
             return Err(CommandError::ResourceInUse(id));
         }
         Ok(self.account.charge(Amount { bytes, objects: 1, fds })?)
-    }
-
-    fn create_2d(&mut self, request: &Request<'_>) -> Result<(), CommandError> {
-        let (body, _) = request.body::<wire::ResourceCreate2d>()?;
-        let number = body.format.get();
-        let format = Format::from_virtio_2d(number);
-        let format = format.ok_or(CommandError::Parameter { what: "2D format", value: number.into() })?;
-        let asked = BufferRequest::new(format, body.width.get(), body.height.get(), Usage::SCANOUT);
-        let layout = Layout::linear(&asked, Alignment::PACKED)?;
-        self.create_classic(body.resource_id.get(), &asked, layout)
-    }
-
-    fn create_3d(&mut self, request: &Request<'_>) -> Result<(), CommandError> {
-        let (body, _) = request.body::<wire::ResourceCreate3d>()?;
-        let (asked, layout) = virgl::texture(&body.into())?;
-        self.create_classic(body.resource_id.get(), &asked, layout)
-    }
-
-    /// An image whose rows have no padding, as transfers of the 2D commands want them.
-    fn create_classic(&mut self, id: u32, asked: &BufferRequest, layout: Layout) -> Result<(), CommandError> {
-        let charge = self.new_resource(id, layout.size_bytes, 1)?;
-        let resolver = self.resolvers.memory()?;
-        let parameters = Parameters::Image { request: asked, layout: &layout };
-        let allocation = resolver.allocate(&parameters, layout.size_bytes)?;
-        let classic = Resource::new(ResourceKind::Classic, resolver.backing(), layout.size_bytes, charge);
-        let resource = Resource { layout: Some(layout), image: Some(allocation.image), ..classic };
-        self.resources.insert(id, resource);
-        Ok(())
     }
 
     fn create_blob(&mut self, request: &Request<'_>, memory: &dyn GuestMemory) -> Result<(), CommandError> {
@@ -275,7 +276,13 @@ impl State {
         rest: &[u8],
         memory: &dyn GuestMemory,
     ) -> Result<(), CommandError> {
-        let claim = BlobClaim { blob_id: body.blob_id.get(), size: body.size.get(), flags: body.blob_flags.get() };
+        let claim = BlobClaim {
+            resource_id: body.resource_id.get(),
+            blob_mem: body.blob_mem.get(),
+            blob_id: body.blob_id.get(),
+            size: body.size.get(),
+            flags: body.blob_flags.get(),
+        };
         let (context, host) = self.context_and_host(ctx_id, memory)?;
         let object = context.claim(claim, host)?;
         let at_claim = object.at_claim;
@@ -309,10 +316,10 @@ impl State {
             return Err(CommandError::Parameter { what: "nr_entries of HOST3D blob", value: body.nr_entries.get().into() });
         };
         let kind = ResourceKind::Host { mappable: body.blob_flags.get() & wire::BLOB_FLAG_USE_MAPPABLE != 0 };
-        let Object { allocation, name, .. } = object;
+        let Object { allocation, rendered, name, .. } = object;
         let blob = Resource::new(kind, object.backing, object.blob_size, object.charge);
         let (layout, image) = (allocation.layout, Some(allocation.image));
-        let resource = Resource { owner: ctx_id, name, layout, image, backing, ..blob };
+        let resource = Resource { owner: ctx_id, name, layout, image, rendered, backing, ..blob };
         self.resources.insert(id, resource);
         Ok(())
     }
@@ -330,32 +337,6 @@ impl State {
         Backing::new(entries, needed_bytes, memory, &self.account)
     }
 
-    fn attach_backing(&mut self, request: &Request<'_>, memory: &dyn GuestMemory) -> Result<(), CommandError> {
-        let (body, rest) = request.body::<wire::AttachBacking>()?;
-        let resource_id = body.resource_id.get();
-        let resource = find(&mut self.resources, resource_id)?;
-        if resource.kind != ResourceKind::Classic {
-            return Err(CommandError::State { resource_id, why: "a blob's pages come with it" });
-        }
-        if resource.backing.is_some() {
-            return Err(CommandError::State { resource_id, why: "it has a backing already" });
-        }
-        let backing = self.read_backing(rest, body.nr_entries.get(), 1, memory)?;
-        find(&mut self.resources, resource_id)?.backing = Some(backing);
-        Ok(())
-    }
-
-    fn detach_backing(&mut self, request: &Request<'_>) -> Result<(), CommandError> {
-        let (body, _) = request.body::<wire::ResourceId>()?;
-        let resource_id = body.resource_id.get();
-        let resource = find(&mut self.resources, resource_id)?;
-        // Also of a guest blob: Linux detaches the pages of a foreign dma-buf that it has imported before it frees the blob.
-        if matches!(resource.kind, ResourceKind::Host { .. }) || resource.backing.take().is_none() {
-            return Err(CommandError::State { resource_id, why: "it has no backing to detach" });
-        }
-        Ok(())
-    }
-
     /// The picture is read when somebody looks, so a flush only has to name a resource.
     fn flush(&mut self, request: &Request<'_>) -> Result<(), CommandError> {
         let (body, _) = request.body::<wire::ResourceFlush>()?;
@@ -371,37 +352,6 @@ impl State {
         };
         reply.extend_from_slice(wire::ResourceUuid { uuid }.as_bytes());
         Ok(Reply::OkResourceUuid)
-    }
-
-    fn transfer_2d(&mut self, request: &Request<'_>, memory: &dyn GuestMemory) -> Result<(), CommandError> {
-        let (body, _) = request.body::<wire::TransferToHost2d>()?;
-        let wire::Rect { x, y, width, height } = body.rect;
-        let region = Region { x: x.get(), y: y.get(), width: width.get(), height: height.get() };
-        let rows = GuestRows { offset: body.offset.get(), stride: 0 };
-        let id = body.resource_id.get();
-        let resource = find(&mut self.resources, id)?;
-        // The Linux driver sends it for the dumb buffers that it makes of guest blobs, whose pages are read in place.
-        if resource.kind == ResourceKind::Guest {
-            return Ok(());
-        }
-        transfer(resource, id, region, rows, Direction::ToHost, memory)
-    }
-
-    fn transfer_3d(&mut self, request: &Request<'_>, direction: Direction, memory: &dyn GuestMemory) -> Result<(), CommandError> {
-        let (body, _) = request.body::<wire::TransferHost3d>()?;
-        let (resource_id, ctx_id) = (body.resource_id.get(), request.ctx_id());
-        if !self.context(ctx_id)?.attached.contains(&resource_id) {
-            return Err(CommandError::NotAttached { resource_id, ctx_id });
-        }
-        let wire::Box3d { x, y, z, w, h, d } = body.area;
-        if z.get() != 0 || d.get() > 1 {
-            return Err(CommandError::Parameter { what: "depth of a transfer", value: d.get().into() });
-        }
-        let region = Region { x: x.get(), y: y.get(), width: w.get(), height: h.get() };
-        // No texture has levels, and guests whose kernel does not pass on a stride say it as the level.
-        let stride = if body.stride.get() == 0 { body.level } else { body.stride };
-        let rows = GuestRows { offset: body.offset.get(), stride: stride.get() };
-        transfer(find(&mut self.resources, resource_id)?, resource_id, region, rows, direction, memory)
     }
 }
 

@@ -4,24 +4,30 @@ mod mapping;
 pub mod view;
 
 use super::capsets::Capsets;
-use super::config::{DeviceConfig, Features};
+use super::config::{DeviceConfig, Features, Protocols};
 use super::control::{self, Request, State};
+use super::dma_buf::GuestPages;
+use super::fence::Fence;
 use super::quota::{Account, Amount};
 use super::ranges::Ranges;
+use super::renderer::{Renderer, Taken, Timeline, draws_virgl};
 use super::resolver::{Resolver, Resolvers};
 use super::scanout::Scanouts;
 use super::window::Window;
 use super::{CommandError, GuestMemory};
 use crate::Offer;
-use crate::sys::udmabuf::Udmabuf;
 use crate::wire::alloc::Capabilities;
 use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, Reply};
 use mapping::WINDOW_PAGE_BYTES;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use thiserror::Error;
 use zerocopy::IntoBytes;
+
+/// How long [`Device::execute`] waits for a fence of the renderer.
+const FENCE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A device that can't be set up.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -31,6 +37,10 @@ pub enum DeviceError {
     CapsetId(u32),
     #[error("blob alignment {0} is not a power of two of at least 4096")]
     BlobAlignment(u32),
+    #[error("both the device and its renderer would speak virgl")]
+    TwoVirgls,
+    #[error("another device has the renderer")]
+    RendererTaken,
     #[error("resource {0} does not exist")]
     UnknownResource(u32),
     #[error("screen {0} shows nothing")]
@@ -67,9 +77,10 @@ pub struct Device {
     window_order: Mutex<()>,
     memory: Arc<dyn GuestMemory>,
     window: Arc<dyn Window>,
-    /// For dma-bufs of guest pages, tried when one is wanted first.
-    udmabuf: OnceLock<Result<Udmabuf, String>>,
+    guest_pages: Arc<GuestPages>,
     features: Features,
+    /// The renderer is its own.
+    _taken: Option<Taken>,
     commands: AtomicU64,
     errors: AtomicU64,
 }
@@ -85,15 +96,35 @@ impl Device {
         memory: Arc<dyn GuestMemory>,
         window: Arc<dyn Window>,
     ) -> Result<Self, DeviceError> {
+        Self::with_renderer(config, resolvers, None, memory, window)
+    }
+
+    /// The same, with contexts that a renderer draws for.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); [`DeviceError::TwoVirgls`] where the device shall speak virgl itself, and
+    /// [`DeviceError::RendererTaken`] while another device lives that has the renderer.
+    pub fn with_renderer(
+        config: DeviceConfig,
+        resolvers: Vec<Box<dyn Resolver>>,
+        renderer: Option<Arc<dyn Renderer>>,
+        memory: Arc<dyn GuestMemory>,
+        window: Arc<dyn Window>,
+    ) -> Result<Self, DeviceError> {
+        if renderer.is_some() && config.protocols.contains(Protocols::VIRGL) {
+            return Err(DeviceError::TwoVirgls);
+        }
         if !(10..32).contains(&config.capset_id) {
             return Err(DeviceError::CapsetId(config.capset_id));
         }
         if !config.blob_alignment.is_power_of_two() || u64::from(config.blob_alignment) < WINDOW_PAGE_BYTES {
             return Err(DeviceError::BlobAlignment(config.blob_alignment));
         }
+        let taken = renderer.as_ref().map(|renderer| renderer.take().ok_or(DeviceError::RendererTaken)).transpose()?;
         let resolvers = Resolvers::new(resolvers);
         let mut capabilities = resolvers.capabilities();
         capabilities.set(Capabilities::HOST_VISIBLE, window.size_bytes() > 0);
+        capabilities.set(Capabilities::VIRGL_DRAWS, renderer.as_deref().is_some_and(draws_virgl));
         let offer = Offer {
             capabilities,
             table: resolvers.table().clone(),
@@ -101,10 +132,14 @@ impl Device {
             context_bytes: config.quota.context.bytes,
             context_objects: u32::try_from(config.quota.context.objects).unwrap_or(u32::MAX),
         };
+        let guest_pages = Arc::<GuestPages>::default();
         let state = State {
             config,
-            capsets: Capsets::new(&config, &offer),
+            guest_pages: guest_pages.clone(),
+            capsets: Capsets::new(&config, &offer, renderer.as_ref()),
             resolvers,
+            renderer,
+            imports_refused: VecDeque::new(),
             contexts: BTreeMap::new(),
             resources: BTreeMap::new(),
             ranges: Ranges::default(),
@@ -118,8 +153,9 @@ impl Device {
             window_order: Mutex::new(()),
             memory,
             window,
-            udmabuf: OnceLock::new(),
+            guest_pages,
             features: config.features,
+            _taken: taken,
             commands,
             errors,
         })
@@ -145,15 +181,28 @@ impl Device {
     }
 
     /// Executes one command of the control queue, `request` being all of its readable bytes, and leaves the answer in `reply`,
-    /// whose content before is dropped. There is always an answer.
+    /// whose content before is dropped. There is always an answer; where the command has a fence, what it stands for is done.
     pub fn execute(&self, request: &[u8], reply: &mut Vec<u8>) {
+        if let Some(fence) = self.start(request, reply)
+            && !fence.wait(FENCE_TIMEOUT)
+        {
+            log::warn!("a fence of the renderer is not reached after {FENCE_TIMEOUT:?}");
+        }
+    }
+
+    /// The same, but does not wait for the renderer: the answer must go to the guest when the fence is signalled, or at once where
+    /// there is none. Other commands go on meanwhile.
+    #[must_use]
+    pub fn start(&self, request: &[u8], reply: &mut Vec<u8>) -> Option<Fence> {
         self.commands.fetch_add(1, Ordering::Relaxed);
         reply.clear();
-        let mut answer = CtrlHdr::default();
+        let (mut answer, mut fence) = (CtrlHdr::default(), None);
         reply.extend_from_slice(answer.as_bytes());
         let kind = Request::parse(request).and_then(|request| {
             answer = request.fence()?;
-            self.dispatch(&request, reply)
+            let executed = self.dispatch(&request, reply);
+            fence = request.timeline().and_then(|timeline| self.fence(&request, timeline));
+            executed
         });
         let kind = kind.unwrap_or_else(|error| {
             self.errors.fetch_add(1, Ordering::Relaxed);
@@ -165,6 +214,18 @@ impl Device {
         if let Some(header) = reply.get_mut(..size_of::<CtrlHdr>()) {
             header.copy_from_slice(answer.as_bytes());
         }
+        fence
+    }
+
+    /// The fence that an answer waits for: behind what the renderer was given, and behind all before it in its timeline, since a
+    /// guest takes those for signalled too.
+    fn fence(&self, request: &Request<'_>, timeline: Timeline) -> Option<Fence> {
+        let (renderer, draws) = {
+            let state = self.lock();
+            let draws = state.contexts.get(&request.ctx_id()).is_some_and(|context| context.draws);
+            (state.renderer.clone()?, draws)
+        };
+        (draws || renderer.is_busy(timeline)).then(|| renderer.fence(timeline))
     }
 
     fn dispatch(&self, request: &Request<'_>, reply: &mut Vec<u8>) -> Result<Reply, CommandError> {
@@ -178,6 +239,11 @@ impl Device {
                 let removed = control::unref(&mut self.lock(), request)?;
                 self.retire(removed);
                 Ok(Reply::OkNoData)
+            }
+            Command::CtxAttachResource => {
+                // No image moves or goes while the renderer takes it.
+                let _order = self.window_order();
+                self.lock().execute(request, &*self.memory, reply)
             }
             Command::CtxDestroy => {
                 let reply = self.lock().execute(request, &*self.memory, reply)?;

@@ -1,10 +1,26 @@
-//! dma-bufs of plain pages, where the kernel has udmabuf.
+//! dma-bufs of plain pages, the guest's among them, where the kernel has udmabuf.
 
+use super::FilePiece;
 use crate::sys::{dmabuf, memfd, mmap::Mmap, udmabuf::Udmabuf};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 
 const PAGE_BYTES: u64 = 4096;
+
+/// dma-bufs of guest pages: udmabuf, tried when one is wanted first.
+#[derive(Debug, Default)]
+pub(super) struct GuestPages(OnceLock<Result<Udmabuf, String>>);
+
+impl GuestPages {
+    /// One dma-buf of these pieces of the files that back the guest's memory.
+    pub fn export(&self, pieces: &[FilePiece]) -> io::Result<OwnedFd> {
+        let udmabuf = self.0.get_or_init(|| probe().map_err(|error| error.to_string()));
+        let udmabuf = udmabuf.as_ref().map_err(|why| io::Error::new(io::ErrorKind::Unsupported, format!("udmabuf: {why}")))?;
+        let items: Vec<_> = pieces.iter().map(|piece| (piece.file.as_fd(), piece.offset, piece.length)).collect();
+        udmabuf.create_list(&items)
+    }
+}
 
 /// Makes a dma-buf of one page, writes through the memfd and reads through the dma-buf: only then it is believed.
 pub(super) fn probe() -> io::Result<Udmabuf> {

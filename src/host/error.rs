@@ -1,6 +1,7 @@
 //! [`CommandError`]: why a control-queue command was refused.
 
 use super::quota::QuotaExceeded;
+use super::renderer::RenderError;
 use super::{OutsideGuestMemory, ResolveError};
 use crate::LayoutError;
 use crate::wire::alloc::StreamError;
@@ -71,6 +72,10 @@ pub enum CommandError {
     CrossDomain { command: u8, at: usize, size: u16, left: usize },
     #[error("{0:?} needs a channel, and this host has none")]
     NoChannel(cross_domain::Command),
+    #[error(transparent)]
+    Renderer(#[from] RenderError),
+    #[error("resource {resource_id} can't be used by context {ctx_id}: {why}")]
+    Unusable { resource_id: u32, ctx_id: u32, why: String },
     #[error("the window: {0}")]
     Window(#[source] std::io::Error),
     #[error("the image: {0}")]
@@ -85,11 +90,14 @@ impl CommandError {
             | Self::UnknownCommand(_)
             | Self::NotOffered(_)
             | Self::NoEdid { .. }
+            | Self::Renderer(RenderError::Ended)
             | Self::Window(_)
             | Self::Image(_) => Reply::ErrUnspec,
             Self::UnknownContext(_) | Self::ContextInUse(_) => Reply::ErrInvalidContextId,
             Self::UnknownScanout(_) => Reply::ErrInvalidScanoutId,
-            Self::UnknownResource(_) | Self::ResourceInUse(_) | Self::NotAttached { .. } => Reply::ErrInvalidResourceId,
+            Self::UnknownResource(_) | Self::ResourceInUse(_) | Self::NotAttached { .. } | Self::Unusable { .. } => {
+                Reply::ErrInvalidResourceId
+            }
             Self::Quota(_) | Self::TooMany { .. } | Self::Resolve(ResolveError::Memory(_)) => Reply::ErrOutOfMemory,
             _ => Reply::ErrInvalidParameter,
         }

@@ -1,5 +1,6 @@
 //! [`GuestMemory`]: what the device needs of the guest's pages.
 
+use crate::sys::host_pages::HostPages;
 use std::fs::File;
 use std::sync::Arc;
 use thiserror::Error;
@@ -44,6 +45,9 @@ pub trait GuestMemory: Send + Sync {
 
     /// Where a range lies in the file that backs it, `None` when no file does, or more than one.
     fn file(&self, address: u64, length: u64) -> Option<FilePiece>;
+
+    /// Where a range lies in this process, for libraries of the host that take pointers; `None` when it is not mapped in one piece.
+    fn host_pages(&self, address: u64, length: u64) -> Option<HostPages>;
 
     /// Stores an aligned little-endian number so that the guest sees all earlier writes when it sees the number.
     ///

@@ -1,6 +1,7 @@
 //! [`Object`]: memory of a context that no blob has claimed yet.
 
 use super::quota::{Account, Amount, Charge, QuotaExceeded};
+use super::renderer::Rendered;
 use super::resolver::{Allocation, Parameters, ResolveError, Resolver};
 use crate::wire::alloc::Backing;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub(super) struct Ticket {
 /// Memory that its context named and that kernel and VMM do not know.
 pub(super) struct Object {
     pub allocation: Allocation,
+    /// What the renderer has of it, where that made it.
+    pub rendered: Option<Arc<dyn Rendered>>,
     /// What it is made of.
     pub backing: Backing,
     pub name: String,
@@ -42,7 +45,7 @@ impl Object {
         let charge = account.charge(Amount { bytes: blob_size, objects: 1, fds: 1 })?;
         let allocation = resolver.allocate(parameters, blob_size)?;
         let backing = resolver.backing();
-        Ok(Self { allocation, backing, name: String::new(), blob_size, blob_flags, at_claim: None, charge })
+        Ok(Self { allocation, rendered: None, backing, name: String::new(), blob_size, blob_flags, at_claim: None, charge })
     }
 }
 

@@ -1,14 +1,33 @@
 //! [`Resolver`]: turns parameters into memory. Each driver of the host is one.
 
+#[cfg(all(feature = "gl", feature = "vulkan"))]
+pub mod drivers;
+#[cfg(feature = "gl")]
+mod exported;
+#[cfg(any(feature = "gl", feature = "vulkan"))]
+mod foreign;
+#[cfg(feature = "gl")]
+pub mod gbm;
+#[cfg(feature = "gl")]
+pub mod gl;
+#[cfg(any(feature = "gl", feature = "vulkan"))]
+mod measured;
 pub mod memory;
+#[cfg(any(feature = "gl", feature = "vulkan"))]
+mod proof;
+#[cfg(any(feature = "gl", feature = "vulkan"))]
+mod report;
 #[cfg(feature = "vulkan")]
 pub mod vulkan;
 
-use super::Window;
+#[cfg(any(feature = "gl", feature = "vulkan"))]
+pub use {proof::Finding, report::Report};
+
+use super::{Picture, Window};
 use crate::wire::alloc::{Backing, Capabilities, GlTexture, VkImage};
 use crate::{BufferRequest, Extent, Layout, LayoutError, Support, SupportTable, Unsupported};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -35,6 +54,15 @@ pub enum Parameters<'a> {
         /// The modifiers to choose from.
         modifiers: &'a [u64],
     },
+    /// An image in memory that is there already: a dma-buf of another driver, or of the guest's own pages. Its bytes stay.
+    DmaBuf {
+        /// The dma-buf, of which the image keeps what it needs.
+        fd: BorrowedFd<'a>,
+        /// What the image must be good for.
+        request: &'a BufferRequest,
+        /// Where its bytes lie, from the start of the dma-buf.
+        layout: &'a Layout,
+    },
 }
 
 /// Why nothing was made.
@@ -55,11 +83,11 @@ pub enum ResolveError {
     Driver(#[source] io::Error),
 }
 
-/// A Vulkan image that can't be, or that the host's driver does not make.
+/// An image that can't be, or that the host's driver does not make, as the guest has described it in the driver's own numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs)]
 pub enum ImageRefused {
-    #[error("VkFormat {0} is not offered")]
+    #[error("format {0:#x} of the driver is not offered")]
     Format(u32),
     #[error("{what} {value:#x}: {why}")]
     Usage { what: &'static str, value: u32, why: &'static str },
@@ -71,6 +99,10 @@ pub enum ImageRefused {
     Parameter { what: &'static str, value: u32, why: &'static str },
     #[error("a blob of {blob_bytes} bytes for an image of {image_bytes}")]
     Size { blob_bytes: u64, image_bytes: u64 },
+    #[error("plane {plane}: {what} {value}: {why}")]
+    Plane { plane: usize, what: &'static str, value: u64, why: &'static str },
+    #[error("the descriptor: {0}")]
+    Descriptor(&'static str),
 }
 
 /// The host's kernel or driver gave no memory.
@@ -84,22 +116,48 @@ pub struct OutOfMemory {
 }
 
 /// What a descriptor that left the host is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExportKind {
     /// A dma-buf.
     DmaBuf,
     /// Plain shared memory.
     Memfd,
+    /// Memory that only the same driver understands. It must not be mapped: its first byte need not be the image's.
+    Opaque(Box<OpaqueMemory>),
 }
 
 impl ExportKind {
     /// The kind in a word, for lists.
-    pub const fn name(self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::DmaBuf => "dma-buf",
             Self::Memfd => "memfd",
+            Self::Opaque(_) => "opaque",
         }
     }
+}
+
+/// What another Vulkan, or a GL with `GL_EXT_memory_object_fd`, must know to import an image by an opaque descriptor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpaqueMemory {
+    /// `VkPhysicalDeviceIDProperties`: whoever imports it must have the same device, by the same driver.
+    pub device_uuid: [u8; 16],
+    /// The driver's, as above.
+    pub driver_uuid: [u8; 16],
+    /// `VkMemoryAllocateInfo::memoryTypeIndex`.
+    pub memory_type: u32,
+    /// `VkMemoryAllocateInfo::allocationSize`.
+    pub size_bytes: u64,
+    /// Whether the memory is the image's alone (`VkMemoryDedicatedAllocateInfo`).
+    pub dedicated: bool,
+    /// `VkImageCreateInfo`.
+    pub image: VkImage,
+    /// The formats of its views, Vulkan's numbers.
+    pub view_formats: Vec<u32>,
+    /// The modifier that the driver has chosen, where the image has one.
+    pub modifier: Option<u64>,
+    /// Where its bytes lie, where anybody but the driver knows.
+    pub layout: Option<Layout>,
 }
 
 /// A descriptor for one image and nothing else.
@@ -160,6 +218,13 @@ pub trait Image: Send + Sync {
     /// # Errors
     /// The driver's.
     fn export(&self) -> io::Result<Export>;
+
+    /// The picture as its driver sees it, by a shader or a copy and not by a mapping, where the resource has this layout; `None`
+    /// where bytes are all that there is.
+    ///
+    /// # Errors
+    /// The driver's.
+    fn picture(&self, layout: &Layout) -> io::Result<Option<Picture>>;
 }
 
 /// A new image and, unless it is plain memory, where its bytes lie.
@@ -194,7 +259,7 @@ pub trait Resolver: Send + Sync {
     /// [`ResolveError`].
     fn layout(&self, request: &BufferRequest, support: &Support) -> Result<Layout, ResolveError>;
 
-    /// Makes zeroed memory of at least `size_bytes`.
+    /// Makes zeroed memory of at least `size_bytes`, or takes the memory of a dma-buf that has as many.
     ///
     /// # Errors
     /// [`ResolveError::NoResolver`] for parameters of another class of driver; else what the driver said.
@@ -253,6 +318,28 @@ impl Resolvers {
     pub fn capable(&self, capability: Capabilities, class: &'static str) -> Result<&dyn Resolver, ResolveError> {
         let capable = self.list.iter().find(|resolver| resolver.capabilities().contains(capability));
         capable.map(AsRef::as_ref).ok_or(ResolveError::NoResolver(class))
+    }
+
+    /// Whether a driver makes images in dma-bufs; plain memory, which the host reads in place, is none.
+    pub fn import_dma_bufs(&self) -> bool {
+        self.importing().next().is_some()
+    }
+
+    /// The image of the first driver that makes it in a dma-buf.
+    pub fn import(&self, parameters: &Parameters<'_>, size_bytes: u64) -> Result<Allocation, ResolveError> {
+        let mut refused = ResolveError::NoResolver("dma-bufs of others");
+        for resolver in self.importing() {
+            match resolver.allocate(parameters, size_bytes) {
+                Ok(allocation) => return Ok(allocation),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+
+    fn importing(&self) -> impl Iterator<Item = &dyn Resolver> {
+        let drivers = self.list.iter().filter(|resolver| resolver.backing() != Backing::Memory).map(AsRef::as_ref);
+        drivers.filter(|driver| driver.capabilities().contains(Capabilities::GUEST_MEMORY_IMPORT))
     }
 
     /// The resolver for plain memory.

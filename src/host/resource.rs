@@ -3,6 +3,7 @@
 use super::backing::Backing;
 use super::quota::Charge;
 use super::ranges::InWindow;
+use super::renderer::Rendered;
 use super::resolver::Image;
 use super::{CommandError, GuestMemory};
 use crate::Layout;
@@ -32,6 +33,12 @@ impl ResourceKind {
     }
 }
 
+/// An image of a driver in the guest's own pages, and what it costs.
+pub(super) struct Imported {
+    pub image: Arc<dyn Image>,
+    pub _charge: Charge,
+}
+
 pub(super) struct Resource {
     pub kind: ResourceKind,
     pub made_of: wire::Backing,
@@ -41,7 +48,13 @@ pub(super) struct Resource {
     pub size_bytes: u64,
     pub layout: Option<Layout>,
     pub image: Option<Arc<dyn Image>>,
+    /// What the renderer has of it: it made it, or a context of its own uses it.
+    pub rendered: Option<Arc<dyn Rendered>>,
+    /// What that costs, where the renderer did not make it.
+    pub adoption: Option<Charge>,
     pub backing: Option<Backing>,
+    /// Guest pages as a driver of the host sees them.
+    pub imported: Option<Imported>,
     /// Its range of the window, where it has one.
     pub in_window: Option<InWindow>,
     pub uuid: Option<[u8; 16]>,
@@ -61,7 +74,10 @@ impl Resource {
             size_bytes,
             layout: None,
             image: None,
+            rendered: None,
+            adoption: None,
             backing: None,
+            imported: None,
             in_window: None,
             uuid: None,
             created: Instant::now(),
@@ -76,6 +92,11 @@ impl Resource {
             (None, Some(backing)) => backing.read(memory, offset, buffer),
             (None, None) => Err(CommandError::Range { offset, length: buffer.len() as u64, size_bytes: 0 }),
         }
+    }
+
+    /// The image that a driver of the host has of it.
+    pub fn image(&self) -> Option<&Arc<dyn Image>> {
+        self.image.as_ref().or(self.imported.as_ref().map(|imported| &imported.image))
     }
 
     /// The image that MAP_BLOB puts into the window: only a mappable blob of host memory that is not there yet has one.
@@ -97,6 +118,7 @@ impl Resource {
     fn storage(&self) -> &'static str {
         match (&self.image, &self.backing) {
             (Some(image), _) => image.storage(),
+            (None, Some(_)) if self.imported.is_some() => "guest pages, imported",
             (None, Some(_)) => "guest pages",
             (None, None) => "nothing",
         }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::{Amount, Device, DeviceConfig, FilePiece, GuestMemory, MemoryResolver, OutsideGuestMemory, Quota, Resolver, Window};
+use crate::sys::host_pages::HostPages;
 use crate::sys::memfd;
 use crate::wire::alloc::{self, Opcode, Reply as SlotReply, Stream};
 use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, Reply};
@@ -12,6 +13,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// Whether only a GPU will do: tests/gpu/run sets this, elsewhere drivers may draw in software.
+pub fn gpu_demanded() -> bool {
+    std::env::var("VIRGBM_GPU").is_ok_and(|value| value == "1")
+}
 
 /// Guest memory that starts at address 0.
 pub struct Pages(Mutex<Vec<u8>>);
@@ -61,6 +67,10 @@ impl GuestMemory for Pages {
     }
 
     fn file(&self, _: u64, _: u64) -> Option<FilePiece> {
+        None
+    }
+
+    fn host_pages(&self, _: u64, _: u64) -> Option<HostPages> {
         None
     }
 

@@ -1,16 +1,10 @@
 //! Transfers: copies of a rectangle between a resource's guest pages and its image.
 
+pub(super) use super::renderer::Direction;
 use super::resource::Resource;
 use super::{CommandError, GuestMemory};
 use crate::layout::{PlaneRegion, Region};
 use crate::{Layout, PlaneFormat};
-
-/// Which way bytes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
-    ToHost,
-    FromHost,
-}
 
 /// Where a rectangle lies in the guest pages.
 #[derive(Clone, Copy, Debug)]

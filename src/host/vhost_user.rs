@@ -9,11 +9,11 @@ mod queue;
 mod sys;
 mod window;
 
-use super::{Device, DeviceConfig, DeviceError, Resolver};
+use super::{Device, DeviceConfig, DeviceError, Renderer, Resolver};
 use backend::VhostUserGpu;
 use rustix::process::{Resource, getrlimit};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 use thiserror::Error;
 use vhost::vhost_user::Listener;
 use vhost_user_backend::VhostUserDaemon;
@@ -67,17 +67,18 @@ pub enum ServeError {
 
 /// Looks at the device from outside of its queues, from any thread.
 #[derive(Clone, Default)]
-pub struct Watcher(Arc<Mutex<Option<Arc<VhostUserGpu>>>>);
+pub struct Watcher(Arc<RwLock<Option<Arc<VhostUserGpu>>>>);
 
 impl Watcher {
-    /// Calls `look` with the device of the VMM that is connected; `None` when there is none.
+    /// Calls `look` with the device of the VMM that is connected, which stays until that ends; `None` when there is none.
     pub fn look<T>(&self, look: impl FnOnce(&Device) -> T) -> Option<T> {
-        let gpu = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        gpu.map(|gpu| look(gpu.device()))
+        let gpu = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        gpu.as_ref().map(|gpu| look(gpu.device()))
     }
 
+    /// Waits for those who look.
     fn set(&self, gpu: Option<Arc<VhostUserGpu>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = gpu;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = gpu;
     }
 }
 
@@ -108,15 +109,19 @@ impl Server {
     }
 
     /// Serves one VMM, from its connection to its end, with a device of its own that allocates with these resolvers, the preferred
-    /// one first.
+    /// one first, and draws with this renderer.
     ///
     /// # Errors
     /// [`ServeError`] when no device can be made; a VMM that misbehaves or goes is none.
-    pub fn serve_one(&mut self, resolvers: Vec<Box<dyn Resolver>>) -> Result<(), ServeError> {
+    pub fn serve_one(
+        &mut self,
+        resolvers: Vec<Box<dyn Resolver>>,
+        renderer: Option<Arc<dyn Renderer>>,
+    ) -> Result<(), ServeError> {
         let memory = GuestMemoryAtomic::new(GuestMemoryMmap::<()>::new());
         let mut options = self.options;
         options.config.quota.device.fds = options.config.quota.device.fds.min(fds_for_blobs());
-        let gpu = Arc::new(VhostUserGpu::new(options, resolvers, memory.clone())?);
+        let gpu = Arc::new(VhostUserGpu::new(options, resolvers, renderer, memory.clone())?);
         // Declared after `gpu`, so that it goes first: its thread polls an event of the other.
         let daemon = VhostUserDaemon::new("virgbm".to_owned(), gpu.clone(), memory);
         let mut daemon = daemon.map_err(ServeError::Daemon)?;

@@ -36,7 +36,9 @@
 //! ALLOC_* makes an object under a blob id that the guest chooses: 64 bits, not 0, unique in its context while unclaimed. An
 //! object is the driver's: it may be freed without ever being a blob. RESOURCE_CREATE_BLOB with kind HOST3D and that id claims it,
 //! once: the object becomes the resource and its id is free again. `size` and `blob_flags` of the claim must be those of the
-//! object; otherwise the claim is refused and the object freed. `blob_size` is the object's size with the padding that the guest
+//! object; otherwise the claim is refused and the object freed. An image of one plane that can't be mapped ([`SUPPORT_TRANSFERS`]) is
+//! claimed with kind HOST3D_GUEST for a CPU usage: the guest maps pages of its own, whose rows lie as in the image's layout, and
+//! TRANSFER_TO_HOST_3D and TRANSFER_FROM_HOST_3D move rectangles between both. `blob_size` is the object's size with the padding that the guest
 //! kernel adds: at least the layout's size, and less than 64 KiB (the largest guest page) above that size rounded up to
 //! `blob_alignment`. A HOST3D blob with id 0 is plain memory without a command, as in other contexts of virtio-gpu.
 //!
@@ -79,6 +81,8 @@ pub const NO_REPLY: u32 = u32::MAX;
 pub const FLAG_REPLY_AT_CLAIM: u16 = 1;
 /// `SupportEntry.flags`: the packed linear layout with the entry's alignments is exactly the host's.
 pub const SUPPORT_GUEST_LAYOUT: u32 = 1;
+/// `SupportEntry.flags`: what the CPU does goes by transfers, since the image can't be mapped.
+pub const SUPPORT_TRANSFERS: u32 = 2;
 /// `ReplySlot.status` before the host has answered.
 pub const STATUS_PENDING: u32 = 0;
 
@@ -98,6 +102,8 @@ bitflags::bitflags! {
         const VULKAN = 1 << 4;
         /// There is protected memory.
         const PROTECTED = 1 << 5;
+        /// Contexts of virgl draw on this device, into dma-bufs and into resources of their own.
+        const VIRGL_DRAWS = 1 << 6;
     }
 }
 
@@ -170,6 +176,8 @@ numbers! {
         Gl = 2,
         Vulkan = 3,
         Guest = 4,
+        Gbm = 5,
+        Renderer = 6,
     }
 }
 
@@ -250,7 +258,7 @@ mod tests {
         assert_eq!((Opcode::Init.number(), Opcode::AllocImage.number(), Opcode::Describe.number()), (1, 4, 10));
         assert_eq!((Status::Ok.number(), Status::Quota.number(), Status::Host.number()), (1, 8, 16));
         assert_eq!(Status::from_number(STATUS_PENDING), None);
-        assert_eq!(Capabilities::all().bits(), 0x3f);
+        assert_eq!(Capabilities::all().bits(), 0x7f);
     }
 
     #[test]

@@ -25,6 +25,11 @@ pub const VERSION_VIRGL2: u32 = 2;
 /// `bind`: shared with others than its context (`VIRGL_BIND_SHARED`); no [`Usage`](crate::Usage) says that.
 pub const BIND_SHARED: u32 = 1 << 20;
 
+/// `bind`: drawn into (`VIRGL_BIND_RENDER_TARGET`).
+pub const BIND_RENDER_TARGET: u32 = 2;
+/// `bind`: depth and stencil (`VIRGL_BIND_DEPTH_STENCIL`).
+pub const BIND_DEPTH_STENCIL: u32 = 1;
+
 /// `PipeResourceCreate.flags`: the first row is the topmost (`VIRGL_RESOURCE_Y_0_TOP`).
 pub const RESOURCE_Y_0_TOP: u32 = 1;
 /// `PipeResourceCreate.flags`: it stays mapped while the GPU uses it.
@@ -163,7 +168,7 @@ mod tests {
     fn numbers_are_those_of_the_headers() {
         assert_eq!((CAPSET_ID_VIRGL, CAPSET_ID_VIRGL2), (1, 2));
         assert_eq!((Command::PipeResourceCreate.number(), Command::PipeResourceSetType.number()), (48, 49));
-        assert_eq!(BIND_SHARED, 0x0010_0000);
+        assert_eq!((BIND_SHARED, BIND_DEPTH_STENCIL), (0x0010_0000, 1));
         assert_eq!((RESOURCE_Y_0_TOP, RESOURCE_FLAG_MAP_PERSISTENT, RESOURCE_FLAG_MAP_COHERENT), (1, 2, 4));
     }
 

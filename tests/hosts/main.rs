@@ -51,6 +51,7 @@ impl TiledHost {
             plane_count: 1,
             alignment: Alignment { stride_bytes: 64, offset_bytes: 64, size_bytes: 4096 },
             guest_layout,
+            transfers: false,
         };
         Self {
             memory: MemoryResolver::without_udmabuf(),

@@ -15,7 +15,7 @@ use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicPtr, Ordering};
 use virgbm_gbm_core::abi::{self, Backend, Core, Device};
 use virgbm_gbm_core::door::Given;
-use virgbm_gbm_core::{Failure, native, trace};
+use virgbm_gbm_core::{Failure, Flavour, native, trace};
 
 /// What this backend tells the loader.
 static BACKEND: Backend =
@@ -66,6 +66,6 @@ fn serve(fd: BorrowedFd<'_>, version: u32) -> Result<*mut Device, String> {
 }
 
 fn serve_natively(fd: BorrowedFd<'_>, version: u32) -> Result<*mut Device, String> {
-    let state = native::open(fd).map_err(|error| error.to_string())?;
+    let state = native::open(fd, Flavour::Mesa).map_err(|error| error.to_string())?;
     Ok(native::create(fd, version, state).as_ptr())
 }

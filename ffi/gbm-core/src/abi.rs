@@ -14,12 +14,6 @@ pub const VERSION: u32 = 1;
 /// `GBM_MAX_PLANES`.
 pub const MAX_PLANES: usize = 4;
 
-/// `GBM_BO_IMPORT_FD`: the argument is an [`ImportFd`].
-pub const IMPORT_FD: u32 = 0x5503;
-
-/// `GBM_BO_IMPORT_FD_MODIFIER`: the argument is an [`ImportFdModifier`].
-pub const IMPORT_FD_MODIFIER: u32 = 0x5504;
-
 /// A word of bits, `GBM_BO_USE_*` or `GBM_BO_TRANSFER_*`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
@@ -203,6 +197,21 @@ pub struct ImportFdModifier {
     pub modifier: Modifier,
 }
 
+/// `struct gbm_import_fd_planar_data` of minigbm, until 2019.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct ImportFdPlanar {
+    pub fds: [c_int; MAX_PLANES],
+    pub width: u32,
+    pub height: u32,
+    pub format: Format,
+    pub strides: [u32; MAX_PLANES],
+    pub offsets: [u32; MAX_PLANES],
+    /// The same for every plane.
+    pub format_modifiers: [Modifier; MAX_PLANES],
+}
+
 /// `struct gbm_format_name_desc`.
 #[repr(C)]
 #[allow(missing_docs)]
@@ -250,5 +259,7 @@ const _: () = {
     assert!(size_of::<ImportFd>() == 20);
     assert!(size_of::<ImportFdModifier>() == 72);
     assert!(offset_of!(ImportFdModifier, modifier) == 64);
+    assert!(size_of::<ImportFdPlanar>() == 96);
+    assert!(offset_of!(ImportFdPlanar, format_modifiers) == 64);
     assert!(size_of::<FormatNameDesc>() == 5);
 };

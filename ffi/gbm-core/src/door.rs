@@ -40,7 +40,7 @@ macro_rules! as_it_is {
     };
 }
 
-as_it_is!([] u32, [] i32, [] usize, [] Format, [] Modifier, [] abi::Flags, [T] *mut T, [T] *const T);
+as_it_is!([] bool, [] u32, [] i32, [] usize, [] Format, [] Modifier, [] abi::Flags, [T] *mut T, [T] *const T);
 as_it_is!([] Option<abi::DestroyUserData>);
 
 /// A pointer that must not be null, to be written to or passed on.
@@ -67,15 +67,16 @@ pub unsafe trait Object {
     unsafe fn locate(public: NonNull<Self::Public>) -> NonNull<Self>;
 }
 
-/// The public structures themselves.
+/// Makes structures objects that C points to themselves.
+#[macro_export]
 macro_rules! public {
-    ($($type:ty),+) => {
+    ($($type:ty),+ $(,)?) => {
         $(
             // SAFETY: the structure is the object.
-            unsafe impl Object for $type {
+            unsafe impl $crate::door::Object for $type {
                 type Public = Self;
 
-                unsafe fn locate(public: NonNull<Self>) -> NonNull<Self> {
+                unsafe fn locate(public: ::std::ptr::NonNull<Self>) -> ::std::ptr::NonNull<Self> {
                     public
                 }
             }
@@ -83,7 +84,7 @@ macro_rules! public {
     };
 }
 
-public!(abi::Device, abi::Bo, abi::Surface, abi::Backend, abi::Core, abi::ImportFd, abi::ImportFdModifier);
+public!(abi::Device, abi::Bo, abi::Surface, abi::Backend, abi::Core, abi::ImportFd, abi::ImportFdModifier, abi::ImportFdPlanar);
 
 /// An object that C has given, alive during the call.
 pub struct Given<T: Object> {
@@ -122,22 +123,23 @@ impl<T: Object> Deref for Given<T> {
 pub fn enter<T: fmt::Debug>(
     name: &str,
     arguments: fmt::Arguments<'_>,
-    failed: T,
+    failed: impl FnOnce(&Failure) -> T,
     body: impl FnOnce() -> Result<T, Failure>,
 ) -> T {
     let call = trace::begin();
     // What the body has borrowed is C's, or behind locks that do not stay poisoned.
     let outcome = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| Err(Failure::Panic(message(&*panic))));
+    let (value, failure) = match outcome {
+        Ok(value) => (value, None),
+        Err(failure) => (failed(&failure), Some(failure)),
+    };
     if let Some(call) = call {
-        call.end(name, arguments, outcome.as_ref(), &failed);
+        call.end(name, arguments, &value, failure.as_ref());
     }
-    match outcome {
-        Ok(value) => value,
-        Err(failure) => {
-            errno::set(failure.errno());
-            failed
-        }
+    if let Some(failure) = failure {
+        errno::set(failure.errno());
     }
+    value
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
@@ -212,12 +214,28 @@ pub unsafe fn argument<T: Object<Public = T> + Copy>(pointer: *mut c_void) -> Re
     Ok(*given)
 }
 
-/// Makes a door: a C function whose body gives a `Result`, and the value that stands for failure after `or`.
+/// Makes a door: a C function whose body gives a `Result`, and the value that stands for failure after `or`; `-errno` is that of the
+/// failure.
 #[macro_export]
 macro_rules! door {
     (
         $(#[$meta:meta])*
+        $vis:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty, or -errno, $body:block
+    ) => {
+        $crate::door! {
+            @with |failure| -failure.errno(), $(#[$meta])* $vis fn $name($($argument: $type),*) -> $result, $body
+        }
+    };
+    (
+        $(#[$meta:meta])*
         $vis:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty, or $failed:expr, $body:block
+    ) => {
+        $crate::door! { @with |_| $failed, $(#[$meta])* $vis fn $name($($argument: $type),*) -> $result, $body }
+    };
+    (
+        @with |$failure:pat_param| $failed:expr,
+        $(#[$meta:meta])*
+        $vis:vis fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty, $body:block
     ) => {
         $(#[$meta])*
         ///
@@ -225,13 +243,27 @@ macro_rules! door {
         /// Pointers are null, or point to what `gbm.h` says, alive during the call.
         $vis unsafe extern "C" fn $name($($argument: <$type as $crate::door::FromC>::Raw),*) -> $result {
             let arguments = [$(&$argument as &dyn ::std::fmt::Debug),*];
-            $crate::door::enter(stringify!($name), format_args!("{}", $crate::door::Listed(&arguments)), $failed, move || {
+            let listed = $crate::door::Listed(&arguments);
+            let failed = |$failure: &$crate::Failure| $failed;
+            $crate::door::enter(stringify!($name), format_args!("{listed}"), failed, move || {
                 $(
                     // SAFETY: it is this function's promise.
                     let $argument = unsafe { <$type as $crate::door::FromC>::from_c($argument, stringify!($argument)) }?;
                 )*
                 $body
             })
+        }
+    };
+}
+
+/// Makes a door that the library exports by its name.
+#[macro_export]
+macro_rules! exported {
+    ($(#[$meta:meta])* fn $($rest:tt)*) => {
+        $crate::door! {
+            $(#[$meta])*
+            #[unsafe(no_mangle)]
+            pub fn $($rest)*
         }
     };
 }
@@ -275,6 +307,13 @@ mod tests {
     }
 
     crate::door! {
+        /// The same, in the kernel's way.
+        fn half_or_errno(number: u32) -> i32, or -errno, {
+            if number == 1 { Err(Failure::NoFrame) } else { Ok(number as i32 / 2) }
+        }
+    }
+
+    crate::door! {
         /// What is behind a pointer.
         fn width(bo: Given<abi::Bo>) -> u32, or 0, {
             Ok(bo.width)
@@ -291,6 +330,10 @@ mod tests {
         assert_eq!(call(8), (4, 0));
         assert_eq!(call(1), (u32::MAX, libc::ENOSYS));
         assert_eq!(call(0), (u32::MAX, libc::EIO));
+        // SAFETY: there are no pointers.
+        assert_eq!((unsafe { half_or_errno(1) }, errno::get()), (-libc::ENOSYS, libc::ENOSYS));
+        // SAFETY: the same.
+        assert_eq!(unsafe { half_or_errno(8) }, 4);
     }
 
     #[test]

@@ -30,7 +30,9 @@ pub enum Failure {
     Offset { plane: usize, offset_bytes: u64 },
     #[error("plane {plane} of a buffer that has {count}")]
     Plane { plane: c_int, count: usize },
-    #[error("import type {0:#x}: only descriptors can be imported, FD (0x5503) and FD_MODIFIER (0x5504)")]
+    #[error(
+        "import type {0:#x}: only descriptors can be imported, GBM_BO_IMPORT_FD and GBM_BO_IMPORT_FD_MODIFIER of this flavour"
+    )]
     ImportType(u32),
     #[error("{format} with modifier {modifier} has {expected} planes, the import has {found}")]
     ImportPlanes { format: Format, modifier: Modifier, found: usize, expected: usize },
@@ -40,18 +42,28 @@ pub enum Failure {
     Descriptor(c_int),
     #[error("plane {0} is in another buffer than plane 0: the planes of a virtio-gpu buffer are in one")]
     OtherBuffer(usize),
+    #[error("the planes have the modifiers {0} and {1}: a buffer has one")]
+    TwoModifiers(Modifier, Modifier),
+    #[error("the buffer has no memory: it was made to be asked for its layout only")]
+    NoMemory,
     #[error("transfer flags {0:#x}: READ (1), WRITE (2) or both")]
     Transfer(u32),
     #[error("modifier {0} does not lie in rows, and nobody here brings it into rows")]
     Tiled(Modifier),
+    #[error("there is no combination {0}")]
+    Behind(usize),
     #[error("this buffer has no mapping {0:#x}")]
     NotMapped(usize),
     #[error("{count} bytes are more than the {size_bytes} of the buffer")]
     TooLong { count: usize, size_bytes: u64 },
     #[error("only an EGL that draws to a surface fills it with buffers, and none has")]
     NoFrame,
-    #[error("descriptor {0} is no character device")]
+    #[error("descriptor {0} is no device, or none of DRM where one is asked for")]
     NoDevice(c_int),
+    #[error("{0:?} is no path of a DRM node")]
+    NoNode(String),
+    #[error("{path}: {}", std::io::Error::from_raw_os_error(*.errno))]
+    Open { path: String, errno: c_int },
     #[error("no backend serves the device: {0}")]
     NoBackend(String),
     #[error("Mesa may make no buffer on this node, so that its EGL, which is on, can't draw to this one")]
@@ -99,6 +111,7 @@ impl Failure {
     /// | ENOMEM | the host has no memory, or none left for this guest |
     /// | EPERM | the host does not permit it |
     /// | ETIMEDOUT | the host does not answer |
+    /// | ENOENT | a list has ended |
     /// | ENODEV | nothing serves the device |
     /// | ENOTSUP | the device is left to the loader's next backend |
     /// | EPROTO | the host's answer does not hold |
@@ -116,21 +129,25 @@ impl Failure {
             | Self::ImportPlanes { .. }
             | Self::Negative { .. }
             | Self::OtherBuffer(_)
+            | Self::TwoModifiers(..)
+            | Self::NoMemory
             | Self::Transfer(_)
             | Self::NotMapped(_)
             | Self::TooLong { .. }
             | Self::Stranger(_)
-            | Self::NoDevice(_) => Errno::INVAL,
+            | Self::NoDevice(_)
+            | Self::NoNode(_) => Errno::INVAL,
             // Mir falls back to buffers without modifiers on this one only.
             Self::NoCommonModifier { .. } => Errno::NOSYS,
             Self::ImportType(_) | Self::Tiled(_) | Self::NoFrame | Self::Missing(_) => Errno::NOSYS,
             Self::Offset { .. } => Errno::OVERFLOW,
+            Self::Behind(_) => Errno::NOENT,
             Self::Descriptor(_) => Errno::BADF,
             Self::NoBackend(_) => Errno::NODEV,
             Self::HandedOn(_) => Errno::NOTSUP,
             Self::Undrawable => Errno::ACCESS,
             Self::Guest(error) => return guest_errno(error),
-            Self::Backend(errno) => return *errno,
+            Self::Backend(errno) | Self::Open { errno, .. } => return *errno,
             Self::Panic(_) => Errno::IO,
         };
         errno.raw_os_error()

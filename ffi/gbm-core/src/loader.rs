@@ -99,6 +99,23 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// Leaves the library with its device.
+    pub fn keep(self) -> NonNull<Device> {
+        let library = Box::into_raw(Box::new(self.library)).cast();
+        // SAFETY: the backend has just made the device, and the field is the loader's.
+        unsafe { (*self.device.as_ptr()).v0.backend_desc = library };
+        self.device
+    }
+}
+
+/// The library of a device's backend, which the caller of this drops; `None` for the native one.
+pub fn library(device: &Device) -> Option<Box<Library>> {
+    let library = NonNull::new(device.v0.backend_desc.cast::<Library>())?;
+    // SAFETY: `keep` alone sets the field, to a box that the device owns; the device is about to go.
+    Some(unsafe { Box::from_raw(library.as_ptr()) })
+}
+
 /// A variable that says where backends are or which one to take, unless it is not the user's to say.
 pub fn variable(name: &str) -> Option<OsString> {
     // SAFETY: the function reads what the kernel gave the process.

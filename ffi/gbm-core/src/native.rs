@@ -16,6 +16,8 @@ mod plan;
 mod surface;
 mod write;
 
-pub use apart::open_apart;
+pub use apart::{open_apart, open_first};
+pub use bo::BoState;
 pub use device::{DeviceState, NotServed, create, open};
-pub use import::check_import;
+pub use import::{Claim, check_import};
+pub use plan::request_for_usage;

@@ -50,21 +50,21 @@ pub fn callback<T>(run: impl FnOnce() -> T) -> T {
 
 impl Call {
     /// Ends the call with its outcome.
-    pub fn end<T: fmt::Debug>(self, name: &str, arguments: fmt::Arguments<'_>, outcome: Result<&T, &Failure>, failed: &T) {
+    pub fn end<T: fmt::Debug>(self, name: &str, arguments: fmt::Arguments<'_>, value: &T, failure: Option<&Failure>) {
         let inner = REASON.take();
         let depth = DEPTH.get();
         DEPTH.set(depth.saturating_sub(1));
-        match outcome {
-            Err(failure) if depth > 1 => REASON.set(Some(inner.unwrap_or_else(|| failure.to_string()))),
-            Ok(_) if depth > 1 => REASON.set(inner),
-            Ok(value) => {
+        match failure {
+            Some(failure) if depth > 1 => REASON.set(Some(inner.unwrap_or_else(|| failure.to_string()))),
+            None if depth > 1 => REASON.set(inner),
+            None => {
                 let reason = inner.map_or_else(String::new, |reason| format!(": {reason}"));
                 note(format_args!("{name}({arguments}) = {value:?}{reason}"));
             }
-            Err(failure) => {
+            Some(failure) => {
                 let errno = std::io::Error::from_raw_os_error(failure.errno());
                 let reason = inner.unwrap_or_else(|| failure.to_string());
-                note(format_args!("{name}({arguments}) = {failed:?}, {errno}: {reason}"));
+                note(format_args!("{name}({arguments}) = {value:?}, {errno}: {reason}"));
             }
         }
     }

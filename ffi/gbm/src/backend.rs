@@ -6,8 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use virgbm_gbm_core::abi::{self, Core, Device};
-use virgbm_gbm_core::loader::{self, Library};
-use virgbm_gbm_core::{Failure, native};
+use virgbm_gbm_core::{Failure, Flavour, loader, native};
 
 /// What this loader tells a backend.
 static CORE: Core = Core { core_version: abi::VERSION, format_canonicalize: Some(format_canonicalize) };
@@ -24,7 +23,7 @@ pub fn create(fd: BorrowedFd<'_>) -> Result<NonNull<Device>, Failure> {
     let mut reasons = Vec::new();
     let folders = loader::told_folders().unwrap_or_else(loader::system_folders);
     let mut attempt = |name: &OsStr| match loader::load(name, &folders, &CORE, fd, abi::VERSION) {
-        Ok(loaded) => Some(keep(loaded)),
+        Ok(loaded) => Some(loaded.keep()),
         Err(error) => {
             reasons.push(format!("{}: {error}", name.display()));
             None
@@ -33,7 +32,7 @@ pub fn create(fd: BorrowedFd<'_>) -> Result<NonNull<Device>, Failure> {
     if let Some(device) = loader::variable("GBM_BACKEND").and_then(|name| attempt(&name)) {
         return Ok(device);
     }
-    let other = match native::open(fd) {
+    let other = match native::open(fd, Flavour::Mesa) {
         Ok(state) => return Ok(native::create(fd, abi::VERSION, state)),
         Err(error) => error,
     };
@@ -45,19 +44,4 @@ pub fn create(fd: BorrowedFd<'_>) -> Result<NonNull<Device>, Failure> {
     }
     reasons.insert(0, other.to_string());
     Err(Failure::NoBackend(reasons.join("; ")))
-}
-
-/// Leaves a device's library with it.
-fn keep(loader::Loaded { device, library }: loader::Loaded) -> NonNull<Device> {
-    let library = Box::into_raw(Box::new(library)).cast();
-    // SAFETY: the backend has just made the device, and the field is the loader's.
-    unsafe { (*device.as_ptr()).v0.backend_desc = library };
-    device
-}
-
-/// The library of a device's backend, which the caller of this drops; `None` for the native one.
-pub fn library(device: &Device) -> Option<Box<Library>> {
-    let library = NonNull::new(device.v0.backend_desc.cast::<Library>())?;
-    // SAFETY: `keep` alone sets the field, to a box that the device owns; the device is about to go.
-    Some(unsafe { Box::from_raw(library.as_ptr()) })
 }

@@ -34,6 +34,50 @@
       CHECK(errno == (code));                                                                                          \
    } while (0)
 
+/* What is not the same in minigbm's header: the unit of gbm_bo_get_bpp in bits, and a bit that no usage has. */
+#ifdef MINIGBM
+#define BPP_BITS 8
+#define UNKNOWN_FLAG (1u << 20)
+#else
+#define BPP_BITS 1
+#define UNKNOWN_FLAG (1u << 11)
+#endif
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* The node that is tested, or what stands for one where the host is in this process. */
+static inline int
+open_node(void)
+{
+   const char *node = getenv("VIRGBM_TEST_NODE");
+   int fd = open(node ? node : "/dev/null", O_RDWR | O_CLOEXEC);
+   CHECK(fd >= 0);
+   return fd;
+}
+
+static inline int
+count_fds(void)
+{
+   int count = 0;
+   DIR *folder = opendir("/proc/self/fd");
+   CHECK(folder);
+   while (readdir(folder))
+      count++;
+   closedir(folder);
+   return count;
+}
+
+/* A device on the node that a variable names. */
+static inline struct gbm_device *
+open_device(const char *variable, int *fd)
+{
+   const char *node = getenv(variable);
+   CHECK(node);
+   *fd = open(node, O_RDWR | O_CLOEXEC);
+   CHECK(*fd >= 0);
+   struct gbm_device *gbm = gbm_create_device(*fd);
+   CHECK(gbm);
+   return gbm;
+}
 
 #endif

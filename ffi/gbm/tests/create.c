@@ -32,7 +32,7 @@ every_format_tells_its_layout(struct gbm_device *gbm)
       CHECK(gbm_bo_get_device(bo) == gbm && gbm_bo_get_modifier(bo) == MOD_LINEAR);
       CHECK(gbm_bo_get_plane_count(bo) == format->planes);
       CHECK(gbm_bo_get_stride(bo) == gbm_bo_get_stride_for_plane(bo, 0));
-      CHECK(gbm_bo_get_stride(bo) >= 129 * format->bpp / 8);
+      CHECK(gbm_bo_get_stride(bo) >= 129 * format->bpp * BPP_BITS / 8);
       CHECK(gbm_bo_get_offset(bo, 0) == 0);
       uint32_t handle = gbm_bo_get_handle(bo).u32, end = 0;
       for (int plane = 0; plane < format->planes; plane++) {

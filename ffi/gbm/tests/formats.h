@@ -1,8 +1,8 @@
-/* Every format of the header, with its planes and its bits of a pixel as gbm tells them. */
+/* Every format of the header, with its planes and the size of its pixels as gbm tells them. */
 #ifndef FORMATS_H
 #define FORMATS_H
 
-#include <gbm.h>
+#include "check.h"
 
 struct format {
    uint32_t fourcc;
@@ -10,7 +10,9 @@ struct format {
    uint32_t bpp;
 };
 
-#define F(name, planes, bpp) {GBM_FORMAT_##name, planes, bpp}
+#define F(name, planes, bits) {GBM_FORMAT_##name, planes, (bits) / BPP_BITS}
+/* Of YUV Mesa tells no size, and minigbm that of a pixel in plane 0. */
+#define YUV(name, planes, bits) {GBM_FORMAT_##name, planes, BPP_BITS == 8 ? (bits) / 8 : 0}
 
 static const struct format FORMATS[] = {
    F(C8, 1, 8), F(R8, 1, 8), F(R16, 1, 16), F(GR88, 1, 16), F(RG1616, 1, 32), F(GR1616, 1, 32),
@@ -25,9 +27,9 @@ static const struct format FORMATS[] = {
    F(XRGB2101010, 1, 32), F(XBGR2101010, 1, 32), F(RGBX1010102, 1, 32), F(BGRX1010102, 1, 32),
    F(ARGB2101010, 1, 32), F(ABGR2101010, 1, 32), F(RGBA1010102, 1, 32), F(BGRA1010102, 1, 32),
    F(XBGR16161616, 1, 64), F(ABGR16161616, 1, 64), F(XBGR16161616F, 1, 64), F(ABGR16161616F, 1, 64),
-   F(YUYV, 1, 0), F(YVYU, 1, 0), F(UYVY, 1, 0), F(VYUY, 1, 0), F(AYUV, 1, 0),
-   F(NV12, 2, 0), F(NV21, 2, 0), F(NV16, 2, 0), F(NV61, 2, 0),
-   F(YUV420, 3, 0), F(YVU420, 3, 0), F(YUV422, 3, 0), F(YVU422, 3, 0), F(YUV444, 3, 0), F(YVU444, 3, 0),
+   YUV(YUYV, 1, 16), YUV(YVYU, 1, 16), YUV(UYVY, 1, 16), YUV(VYUY, 1, 16), YUV(AYUV, 1, 32),
+   YUV(NV12, 2, 8), YUV(NV21, 2, 8), YUV(NV16, 2, 8), YUV(NV61, 2, 8),
+   YUV(YUV420, 3, 8), YUV(YVU420, 3, 8), YUV(YUV422, 3, 8), YUV(YVU422, 3, 8), YUV(YUV444, 3, 8), YUV(YVU444, 3, 8),
 };
 
 #endif

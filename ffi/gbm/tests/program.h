@@ -7,27 +7,6 @@
 /* What a program tests, with a device of its own. */
 static void test(struct gbm_device *gbm);
 
-static inline int
-open_node(void)
-{
-   const char *node = getenv("VIRGBM_TEST_NODE");
-   int fd = open(node ? node : "/dev/null", O_RDWR | O_CLOEXEC);
-   CHECK(fd >= 0);
-   return fd;
-}
-
-static inline int
-count_fds(void)
-{
-   int count = 0;
-   DIR *folder = opendir("/proc/self/fd");
-   CHECK(folder);
-   while (readdir(folder))
-      count++;
-   closedir(folder);
-   return count;
-}
-
 static inline struct gbm_bo *
 create(struct gbm_device *gbm, uint32_t width, uint32_t height, uint32_t format, uint32_t flags)
 {

@@ -52,7 +52,7 @@ touch(struct gbm_bo *bo)
    CHECK((uint64_t)x + width <= gbm_bo_get_width(bo) && (uint64_t)y + height <= gbm_bo_get_height(bo));
    pixels[0] ^= 1;
    if (bpp)
-      pixels[(size_t)(height - 1) * stride + (size_t)width * bpp / 8 - 1] ^= 1;
+      pixels[(size_t)(height - 1) * stride + (size_t)width * bpp * BPP_BITS / 8 - 1] ^= 1;
    /* Some are left to the buffer's end. */
    if (below(4))
       gbm_bo_unmap(bo, map_data);

@@ -1,18 +1,6 @@
 /* A machine with two GPUs: each device is served by what knows it, in one process, and their buffers do not mix. */
 #include "check.h"
 
-static struct gbm_device *
-open_device(const char *variable, int *fd)
-{
-   const char *node = getenv(variable);
-   CHECK(node);
-   *fd = open(node, O_RDWR | O_CLOEXEC);
-   CHECK(*fd >= 0);
-   struct gbm_device *gbm = gbm_create_device(*fd);
-   CHECK(gbm);
-   return gbm;
-}
-
 static void
 fill(struct gbm_bo *bo, unsigned char value)
 {

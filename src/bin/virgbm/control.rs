@@ -1,6 +1,7 @@
 //! The control socket of `virgbm host`: a line of request, a line of JSON as answer, and bytes behind it where they were asked for.
 
 use crate::Failure;
+use crate::drivers::Found;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -8,8 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use virgbm::host::resolver::drivers::Drivers;
 use virgbm::host::vhost_user::Watcher;
-use virgbm::host::{ContextInfo, Device, DeviceError, Picture, Resolver, ResourceInfo, VulkanResolver};
+use virgbm::host::{ContextInfo, Device, DeviceError, Picture, RendererInfo, ResourceInfo};
 
 /// How long a client may take for its line.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,8 +26,8 @@ pub enum Request {
     List,
     /// Counts.
     Stats,
-    /// What the host's Vulkan makes; answered without a VMM too.
-    Vulkan,
+    /// What was found about the host's drivers; answered without a VMM too.
+    Drivers,
     /// A buffer as eight bits each of red, green, blue and alpha.
     Picture(u32),
     /// A buffer as the guest laid it out.
@@ -39,7 +41,7 @@ pub enum Request {
 pub enum Answer {
     List(Vec<Buffer>),
     Stats(Stats),
-    Vulkan(Vulkan),
+    Drivers(Found),
     /// `width * height * 4` bytes follow.
     Picture {
         width: u32,
@@ -81,31 +83,27 @@ pub struct Stats {
     pub commands_per_second: u64,
     pub errors: u64,
     pub each: Vec<Context>,
+    /// What allocates.
+    pub found: Found,
+    /// What draws, where something does.
+    pub renderer: Option<Drawing>,
 }
 
-/// What the host's Vulkan makes.
+/// What the renderer has on the device.
 #[derive(Serialize, Deserialize)]
-pub struct Vulkan {
-    pub device: String,
-    pub dma_bufs: bool,
-    pub objects: usize,
-    /// Formats with their modifiers.
-    pub offered: Vec<String>,
-    /// What did not work, and why.
-    pub refused: Vec<(String, String)>,
+pub struct Drawing {
+    /// Ids and versions.
+    pub capsets: Vec<(u32, u32)>,
+    pub contexts: usize,
+    pub resources: usize,
+    /// Resources of others that it could not take, and why.
+    pub refused: Vec<String>,
 }
 
-impl From<&VulkanResolver> for Vulkan {
-    fn from(resolver: &VulkanResolver) -> Self {
-        let support = resolver.support().iter();
-        let refused = resolver.findings().iter().filter_map(|finding| Some((finding.subject.clone(), finding.refused.clone()?)));
-        Self {
-            device: resolver.device_name(),
-            dma_bufs: resolver.exports_dma_bufs(),
-            objects: resolver.live_objects(),
-            offered: support.map(|support| format!("{} {}", support.format, support.modifier)).collect(),
-            refused: refused.collect(),
-        }
+impl From<RendererInfo> for Drawing {
+    fn from(renderer: RendererInfo) -> Self {
+        let RendererInfo { capsets, contexts, resources, refused } = renderer;
+        Self { capsets, contexts, resources, refused }
     }
 }
 
@@ -153,7 +151,7 @@ impl From<ResourceInfo> for Buffer {
 }
 
 /// Listens at a path, and answers on a thread of its own for as long as the process lives.
-pub fn serve(path: &Path, watcher: Watcher, vulkan: Option<VulkanResolver>) -> Result<(), Failure> {
+pub fn serve(path: &Path, watcher: Watcher, drivers: Drivers) -> Result<(), Failure> {
     // A socket of an earlier process is in the way of a new one.
     let _gone = std::fs::remove_file(path);
     let listener = UnixListener::bind(path)?;
@@ -164,7 +162,7 @@ pub fn serve(path: &Path, watcher: Watcher, vulkan: Option<VulkanResolver>) -> R
     });
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
-            if let Err(error) = answer(client, &watcher, vulkan.as_ref(), rate.load(Ordering::Relaxed)) {
+            if let Err(error) = answer(client, &watcher, &drivers, rate.load(Ordering::Relaxed)) {
                 log::debug!("control socket: {error}");
             }
         }
@@ -184,23 +182,22 @@ fn measure(watcher: &Watcher, rate: &AtomicU64) {
     }
 }
 
-fn answer(mut client: UnixStream, watcher: &Watcher, vulkan: Option<&VulkanResolver>, rate: u64) -> Result<(), Failure> {
+fn answer(mut client: UnixStream, watcher: &Watcher, drivers: &Drivers, rate: u64) -> Result<(), Failure> {
     client.set_read_timeout(Some(PATIENCE))?;
     client.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     BufReader::new((&client).take(LONGEST_LINE)).read_line(&mut line)?;
     let request = serde_json::from_str(&line)?;
     let nothing = |why: &str| (Answer::Error(why.to_owned()), Vec::new());
-    let (answer, bytes) = match (&request, vulkan) {
-        (Request::Vulkan, Some(vulkan)) => (Answer::Vulkan(vulkan.into()), Vec::new()),
-        (Request::Vulkan, None) => nothing("this host allocates plain memory only; its log says why"),
-        _ => watcher.look(|device| execute(device, &request, rate)).unwrap_or_else(|| nothing("no VMM is connected")),
+    let (answer, bytes) = match &request {
+        Request::Drivers => (Answer::Drivers(drivers.into()), Vec::new()),
+        _ => watcher.look(|device| execute(device, &request, drivers, rate)).unwrap_or_else(|| nothing("no VMM is connected")),
     };
     client.write_all((serde_json::to_string(&answer)? + "\n").as_bytes())?;
     Ok(client.write_all(&bytes)?)
 }
 
-fn execute(device: &Device, request: &Request, rate: u64) -> (Answer, Vec<u8>) {
+fn execute(device: &Device, request: &Request, drivers: &Drivers, rate: u64) -> (Answer, Vec<u8>) {
     let result = match request {
         Request::List => Ok((Answer::List(device.resources().into_iter().map(Buffer::from).collect()), Vec::new())),
         Request::Stats => {
@@ -215,10 +212,12 @@ fn execute(device: &Device, request: &Request, rate: u64) -> (Answer, Vec<u8>) {
                 commands_per_second: rate,
                 errors: stats.errors,
                 each: device.contexts().into_iter().map(Context::from).collect(),
+                found: drivers.into(),
+                renderer: device.renderer().map(Drawing::from),
             };
             Ok((Answer::Stats(stats), Vec::new()))
         }
-        Request::Vulkan => Err("it is no business of the device".to_owned()),
+        Request::Drivers => Err("it is no business of the device".to_owned()),
         Request::Picture(id) => picture(device.picture(*id)),
         Request::Screenshot { cursor: false } => picture(device.screenshot(0)),
         Request::Screenshot { cursor: true } => picture(device.screenshot_with_cursor(0)),

@@ -1,8 +1,8 @@
 //! `virgbm ctl`: looks into a running `virgbm host`.
 
-use crate::control::{Answer, Buffer, Request, Stats, Vulkan};
+use crate::control::{Answer, Buffer, Drawing, Request, Stats};
 use crate::table::Table;
-use crate::{Failure, sheet};
+use crate::{Failure, capsets, sheet};
 use clap::{Args, Subcommand};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -27,8 +27,8 @@ enum Command {
     List,
     /// What the device holds and has done
     Stats,
-    /// What the host's Vulkan makes, and why it does not make the rest
-    Vulkan,
+    /// What the host's drivers make, and why they do not make the rest
+    Resolvers,
     /// Write what the screen shows as a PNG, or as bytes of red, green, blue and alpha when the file is not called .png
     Screenshot {
         /// Draw the guest's cursor over it
@@ -50,7 +50,7 @@ pub fn run(options: &Options) -> Result<String, Failure> {
     let request = match &options.command {
         Command::List => Request::List,
         Command::Stats => Request::Stats,
-        Command::Vulkan => Request::Vulkan,
+        Command::Resolvers => Request::Drivers,
         Command::Screenshot { cursor, .. } => Request::Screenshot { cursor: *cursor },
         Command::Dump { id, file } if is_png(file) => Request::Picture(*id),
         Command::Dump { id, .. } => Request::Bytes(*id),
@@ -65,8 +65,8 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         (_, Answer::Error(error)) => Err(error.into()),
         (_, Answer::List(buffers)) if options.json => Ok(serde_json::to_string_pretty(&buffers)? + "\n"),
         (_, Answer::Stats(stats)) if options.json => Ok(serde_json::to_string_pretty(&stats)? + "\n"),
-        (_, Answer::Vulkan(vulkan)) if options.json => Ok(serde_json::to_string_pretty(&vulkan)? + "\n"),
-        (_, Answer::Vulkan(vulkan)) => Ok(told(&vulkan)),
+        (_, Answer::Drivers(found)) if options.json => Ok(serde_json::to_string_pretty(&found)? + "\n"),
+        (_, Answer::Drivers(found)) => Ok(found.describe()),
         (_, Answer::List(buffers)) => Ok(list(&buffers)),
         (_, Answer::Stats(stats)) => Ok(describe(&stats)),
         (Command::Dump { file, .. } | Command::Screenshot { file, .. }, Answer::Picture { width, height }) => {
@@ -117,13 +117,14 @@ fn list(buffers: &[Buffer]) -> String {
 }
 
 fn describe(stats: &Stats) -> String {
-    let Stats { contexts, objects, resources, mappings, bytes, commands, commands_per_second, errors, each } = stats;
+    let Stats { contexts, objects, resources, mappings, bytes, commands, commands_per_second, errors, each, found, renderer } =
+        stats;
     let mut table = Table::new(["context", "name", "capset", "buffers", "MiB", "unclaimed", "attached", "commands", "refused"]);
     for context in each {
         table.row([
             context.id.to_string(),
             context.name.clone(),
-            context.capset_id.to_string(),
+            capsets::name_or_number(context.capset_id),
             context.resources.to_string(),
             (context.bytes >> 20).to_string(),
             context.objects.to_string(),
@@ -134,17 +135,20 @@ fn describe(stats: &Stats) -> String {
     }
     format!(
         "{contexts} contexts, {objects} objects, {resources} resources, {mappings} mappings, {} MiB\n\
-         {commands} commands, {commands_per_second} in the last second, {errors} of them refused\n\n{table}",
-        bytes >> 20
+         {commands} commands, {commands_per_second} in the last second, {errors} of them refused\n\n{table}\n{}{}",
+        bytes >> 20,
+        found.summary(),
+        renderer.as_ref().map_or(String::new(), describe_renderer)
     )
 }
 
-fn told(vulkan: &Vulkan) -> String {
-    let Vulkan { device, dma_bufs, objects, offered, refused } = vulkan;
-    let mut table = Table::new(["not", "why"]);
-    for (subject, why) in refused {
-        table.row([subject.clone(), why.clone()]);
-    }
-    let leave = if *dma_bufs { "its images leave as dma-bufs" } else { "its images stay in the host" };
-    format!("{device}: {leave}, {objects} objects of the driver\n{}\n\n{table}", offered.join(", "))
+fn describe_renderer(renderer: &Drawing) -> String {
+    let Drawing { capsets, contexts, resources, refused } = renderer;
+    let capsets: Vec<_> =
+        capsets.iter().map(|(id, version)| format!("{} (version {version})", capsets::name_or_number(*id))).collect();
+    let refused: String = refused.iter().map(|why| format!("Not taken: {why}\n")).collect();
+    format!(
+        "virglrenderer draws for {contexts} contexts with {resources} resources, of capsets {}\n{refused}",
+        capsets.join(", ")
+    )
 }

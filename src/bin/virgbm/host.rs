@@ -1,14 +1,15 @@
 //! `virgbm host`: the host module as a device process.
 
-use crate::{Failure, control};
+use crate::{Failure, capsets, control, drivers};
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::path::PathBuf;
-use virgbm::host::resolver::vulkan::{DeviceChoice, VulkanError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use virgbm::host::vhost_user::{HostOptions, Server};
-use virgbm::host::{Features, MemoryResolver, Protocols, Resolver, VulkanOptions, VulkanResolver};
+use virgbm::host::virglrenderer::{Kinds, OpenError, VirglRenderer};
+use virgbm::host::{Features, Protocols, Renderer};
 
 /// Which device, and where.
 #[derive(Args)]
@@ -37,13 +38,12 @@ pub struct Options {
     /// pass on 20 bytes of the device's configuration
     #[arg(long)]
     blob_alignment: Option<u32>,
-    /// What allocates: `memory` is plain pages; `vulkan` puts images of the host's Vulkan before them; `auto` does so where that
-    /// is a GPU whose images were seen to work and to leave as dma-bufs
-    #[arg(long, value_enum, default_value_t = ResolverKind::Auto)]
-    resolver: ResolverKind,
-    /// Which device of Vulkan: `best`, a UUID, the path of a DRM node, or a part of its name
-    #[arg(long, default_value = "best")]
-    vulkan_device: DeviceChoice,
+    /// What virglrenderer draws for guests, on this machine's GL and Vulkan: virgl, for OpenGL; venus, for Vulkan; drm, for the
+    /// native driver of the GPU. Not with `--capset virgl`
+    #[arg(long, value_delimiter = ',', value_parser = parse_kind)]
+    renderer: Vec<Kinds>,
+    #[command(flatten)]
+    drivers: drivers::Choice,
     /// What one guest context may hold, in MiB
     #[arg(long)]
     quota: Option<u64>,
@@ -58,12 +58,20 @@ pub struct Options {
     once: bool,
 }
 
-/// What allocates.
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum ResolverKind {
-    Auto,
-    Memory,
-    Vulkan,
+impl Options {
+    /// What draws for guests, where that was asked for.
+    fn open_renderer(&self) -> Result<Option<Arc<dyn Renderer>>, OpenError> {
+        let kinds = self.renderer.iter().copied().fold(Kinds::empty(), Kinds::union);
+        if kinds.is_empty() {
+            return Ok(None);
+        }
+        let renderer = VirglRenderer::open(kinds, self.drivers.render_node().map(Path::to_owned))?;
+        for capset in renderer.capsets() {
+            let name = capsets::name_or_number(capset.id);
+            log::info!("virglrenderer: {name}, version {}, {} bytes", capset.version, capset.bytes.len());
+        }
+        Ok(Some(Arc::new(renderer)))
+    }
 }
 
 /// A screen, or none.
@@ -100,6 +108,15 @@ fn parse_capset(text: &str) -> Result<Protocols, String> {
     }
 }
 
+fn parse_kind(text: &str) -> Result<Kinds, String> {
+    match text {
+        "virgl" => Ok(Kinds::VIRGL),
+        "venus" => Ok(Kinds::VENUS),
+        "drm" => Ok(Kinds::DRM),
+        _ => Err("there are virgl, venus and drm".to_owned()),
+    }
+}
+
 /// Ends the process on SIGTERM and SIGINT, and takes its sockets away: the kernel frees the rest.
 fn end_on_signals(sockets: Vec<PathBuf>) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
@@ -109,37 +126,10 @@ fn end_on_signals(sockets: Vec<PathBuf>) -> Result<(), Failure> {
         for socket in &sockets {
             let _gone = std::fs::remove_file(socket);
         }
-        std::process::exit(0);
+        // Without what libraries do at the end of a process: the renderer's thread may be in the middle of a drawing.
+        signal_hook::low_level::exit(0);
     });
     Ok(())
-}
-
-/// Vulkan's resolver where it goes before plain memory. It is tried once, and serves one VMM after the other.
-fn vulkan(options: &Options) -> Result<Option<VulkanResolver>, VulkanError> {
-    let open =
-        |software| VulkanResolver::new(&VulkanOptions { device: options.vulkan_device.clone(), software, validation: false });
-    match options.resolver {
-        ResolverKind::Memory => Ok(None),
-        ResolverKind::Vulkan => open(true).map(Some),
-        // Software draws no faster than the guest itself, so it is used only where it is asked for.
-        ResolverKind::Auto => match open(false) {
-            Ok(resolver) if resolver.exports_dma_bufs() => Ok(Some(resolver)),
-            Ok(resolver) => {
-                log::info!("plain memory only: {} gives no dma-bufs", resolver.device_name());
-                Ok(None)
-            }
-            Err(error) => {
-                log::info!("plain memory only: {error}");
-                Ok(None)
-            }
-        },
-    }
-}
-
-/// All that allocate, the preferred first; plain memory is always among them.
-fn resolvers(vulkan: Option<&VulkanResolver>) -> Vec<Box<dyn Resolver>> {
-    let preferred = vulkan.map(|vulkan| Box::new(vulkan.clone()) as Box<dyn Resolver>);
-    preferred.into_iter().chain([Box::new(MemoryResolver::new()) as Box<dyn Resolver>]).collect()
 }
 
 /// Every blob is a descriptor: as many as the process may have.
@@ -168,16 +158,18 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         quota.context.bytes = mebibytes << 20;
         quota.device.bytes = quota.device.bytes.max(quota.context.bytes);
     }
-    let vulkan = vulkan(options)?;
+    // They are tried once, and serve one VMM after the other.
+    let drivers = options.drivers.open()?;
+    let renderer = options.open_renderer()?;
     // Before the sockets are there: who sees them may end the process.
     end_on_signals(options.control.iter().chain([&options.socket]).cloned().collect())?;
     let mut server = Server::bind(&options.socket, host)?;
     if let Some(path) = &options.control {
-        control::serve(path, server.watcher(), vulkan.clone())?;
+        control::serve(path, server.watcher(), drivers.clone())?;
     }
     log::info!("listening at {}", options.socket.display());
     loop {
-        server.serve_one(resolvers(vulkan.as_ref()))?;
+        server.serve_one(drivers.resolvers(), renderer.clone())?;
         if options.once {
             return Ok(String::new());
         }

@@ -1,7 +1,8 @@
 //! `virgbm info`: what a node offers, and what the library makes of it.
 
+use crate::drivers::Found;
 use crate::table::Table;
-use crate::{Failure, node};
+use crate::{Failure, capsets, drivers, node};
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -13,23 +14,17 @@ use virgbm::{Offer, Support, Usage};
 #[derive(Args)]
 pub struct Options {
     /// The device node, such as /dev/dri/renderD128, or `auto` for the first one there is; without it, a host embedded in this process
-    #[arg(long)]
+    #[arg(long, conflicts_with = "host")]
     node: Option<PathBuf>,
+    /// What the drivers of this machine would make for guests, as `virgbm host` tries them, and why they would not make the rest
+    #[arg(long)]
+    host: bool,
+    #[command(flatten)]
+    drivers: drivers::Choice,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
-
-/// The capsets that have a name; the allocation capset's id is configurable.
-const CAPSETS: [(u32, &str); 7] = [
-    (1, "virgl"),
-    (2, "virgl2"),
-    (3, "gfxstream-vulkan"),
-    (4, "venus"),
-    (5, "cross-domain"),
-    (6, "drm"),
-    (virgbm::wire::alloc::CAPSET_ID, "virgbm"),
-];
 
 /// What the kernel answers for a parameter that it does not know, and for one whose feature the device lacks.
 const EINVAL: i32 = 22;
@@ -79,6 +74,8 @@ struct SupportReport {
     offset_alignment: u32,
     size_alignment: u32,
     layout_by: &'static str,
+    /// How the CPU reaches it, where it does.
+    cpu_by: &'static str,
 }
 
 #[derive(Serialize)]
@@ -118,6 +115,11 @@ impl From<&Support> for SupportReport {
             offset_alignment: support.alignment.offset_bytes,
             size_alignment: support.alignment.size_bytes,
             layout_by: if support.guest_layout { "guest" } else { "host" },
+            cpu_by: match (support.usages.intersects(Usage::CPU), support.transfers) {
+                (false, _) => "nothing",
+                (true, false) => "mapping",
+                (true, true) => "transfer",
+            },
         }
     }
 }
@@ -140,10 +142,8 @@ fn report(options: &Options) -> Result<Report, Failure> {
     let opened = node::open(options.node.as_deref())?;
     let params = Param::ALL.map(|param| ParamReport::new(param, opened.node.get_param(param)));
     let mask = opened.node.get_param(Param::SupportedCapsetIds).unwrap_or(0);
-    let capsets = (0..u64::BITS).filter(|id| mask & 1 << id != 0).map(|id| {
-        let name = CAPSETS.iter().find(|(known, _)| *known == id).map_or("unknown", |(_, name)| name);
-        CapsetReport { id, name }
-    });
+    let capsets = (0..u64::BITS).filter(|id| mask & 1 << id != 0);
+    let capsets = capsets.map(|id| CapsetReport { id, name: capsets::name(id).unwrap_or("unknown") });
     let (backends, offer) = match Device::open(opened.node.clone()) {
         Ok(device) => (device.verdicts().to_vec(), Some(OfferReport::from(device.offer()))),
         Err(Error::NoBackend { verdicts }) => (verdicts, None),
@@ -159,6 +159,10 @@ fn report(options: &Options) -> Result<Report, Failure> {
 }
 
 pub fn run(options: &Options) -> Result<String, Failure> {
+    if options.host {
+        let found = Found::from(&options.drivers.open()?);
+        return Ok(if options.json { serde_json::to_string_pretty(&found)? + "\n" } else { found.describe() });
+    }
     let report = report(options)?;
     if options.json {
         return Ok(serde_json::to_string_pretty(&report)? + "\n");
@@ -179,7 +183,8 @@ pub fn run(options: &Options) -> Result<String, Failure> {
 
 fn describe(offer: &OfferReport) -> String {
     let letters: Vec<_> = usage_letters().map(|(letter, name)| format!("{letter} {}", name.to_lowercase())).collect();
-    let mut table = Table::new(["format", "fourcc", "modifier", "planes", "usages", "stride", "offset", "size", "layout by"]);
+    let mut table =
+        Table::new(["format", "fourcc", "modifier", "planes", "usages", "stride", "offset", "size", "layout by", "CPU by"]);
     for support in &offer.support {
         let usages =
             usage_letters().map(|(letter, name)| if support.usages.contains(&name.to_lowercase()) { letter } else { '-' });
@@ -193,6 +198,7 @@ fn describe(offer: &OfferReport) -> String {
             support.offset_alignment.to_string(),
             support.size_alignment.to_string(),
             support.layout_by.to_owned(),
+            support.cpu_by.to_owned(),
         ]);
     }
     format!(

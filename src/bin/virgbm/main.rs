@@ -1,10 +1,12 @@
 //! The program `virgbm`: shows what the library and the host module do, on this machine or on a device node.
 
 mod alloc;
+mod capsets;
 mod control;
 mod ctl;
 mod demo;
 mod doctor;
+mod drivers;
 mod host;
 mod info;
 mod node;

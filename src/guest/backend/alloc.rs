@@ -6,7 +6,8 @@
 mod replies;
 
 use super::answers::Answers;
-use super::{Backend, Blob, Imported};
+use super::classic::{ClassicCopy, Texture};
+use super::{Backend, Blob, HostCopy, Imported};
 use crate::guest::error::Error;
 use crate::guest::handles::HandleTable;
 use crate::guest::node::{BlobCreate, BlobFlags, BlobMem, ContextInit, Execbuffer, Handles, Node, Param};
@@ -25,6 +26,13 @@ const LARGEST_CAPSET: usize = 64 * 1024;
 const OTHER_DEVICES: Usage =
     Usage::VIDEO_DECODER.union(Usage::VIDEO_ENCODER).union(Usage::CAMERA_READ).union(Usage::CAMERA_WRITE);
 
+/// What makes the host's image differ from what the CPU has sent.
+const HOST_WRITES: Usage = Usage::RENDER
+    .union(Usage::VIDEO_DECODER)
+    .union(Usage::CAMERA_WRITE)
+    .union(Usage::CPU_READ_RARELY)
+    .union(Usage::CPU_READ_OFTEN);
+
 pub(super) struct AllocBackend {
     node: Arc<dyn Node>,
     handles: Arc<HandleTable>,
@@ -37,13 +45,18 @@ pub(super) struct AllocBackend {
     cross_device: bool,
 }
 
+/// What the host offers under a capset.
+pub(super) fn offer(node: &dyn Node, capset_id: u32) -> Result<Offer, Error> {
+    let mut capset = vec![0; LARGEST_CAPSET];
+    node.get_caps(capset_id, wire::VERSION, &mut capset)?;
+    Offer::decode(&capset).map_err(|source| Error::Offer { capset_id, source })
+}
+
 impl AllocBackend {
     /// Reads the offer, makes the context and names its reply ring: one round trip.
     pub fn open(node: &Arc<dyn Node>, handles: &Arc<HandleTable>, options: &DeviceOptions) -> Result<Self, Error> {
         let capset_id = options.capset_id;
-        let mut capset = vec![0; LARGEST_CAPSET];
-        node.get_caps(capset_id, wire::VERSION, &mut capset)?;
-        let offer = Offer::decode(&capset).map_err(|source| Error::Offer { capset_id, source })?;
+        let offer = offer(&**node, capset_id)?;
         node.context_init(&ContextInit { capset_id, num_rings: 1, debug_name: &options.name })?;
         let blob_alignment = u64::from(offer.blob_alignment).max(kernel_alignment(&**node));
         let ring = ReplyRing::open(node, handles, blob_alignment, options.patience)?;
@@ -91,7 +104,12 @@ impl AllocBackend {
 
     fn create_batch(&self, request: &BufferRequest, layout: &Layout, count: usize) -> Result<Vec<Blob>, Error> {
         let cpu = request.usage.intersects(Usage::CPU);
-        if cpu && !self.offer.capabilities.contains(Capabilities::HOST_VISIBLE) {
+        let resolved = request.clone().with_modifiers([layout.modifier]);
+        let transfers = cpu && self.offer.table.choose(&resolved).is_ok_and(|support| support.transfers);
+        if transfers && layout.planes.len() != 1 {
+            return Err(Error::NoCpuAccess);
+        }
+        if cpu && !transfers && !self.offer.capabilities.contains(Capabilities::HOST_VISIBLE) {
             if !self.offer.capabilities.contains(Capabilities::GUEST_MEMORY_IMPORT) {
                 return Err(Error::NoCpuAccess);
             }
@@ -105,7 +123,7 @@ impl AllocBackend {
         let first_id = self.next_blob_id.fetch_add(count as u64, Ordering::Relaxed);
         let size = self.blob_size(layout)?;
         let mut stream = Stream::new();
-        let resolved = request.clone().with_modifiers([layout.modifier]);
+        let mem = if transfers { BlobMem::Host3dGuest } else { BlobMem::Host3d };
         let (body, modifiers) = resolved.to_wire();
         for (ticket, id) in slots.tickets().zip(first_id..) {
             let blob_flags = flags.bits().into();
@@ -117,7 +135,7 @@ impl AllocBackend {
         let mut command = stream.as_bytes();
         let mut blobs = Vec::with_capacity(count);
         for blob_id in (first_id..).take(count) {
-            let blob = BlobCreate { mem: BlobMem::Host3d, flags, size, blob_id, command };
+            let blob = BlobCreate { mem, flags, size, blob_id, command };
             match self.create_blob(&blob) {
                 Ok(blob) => blobs.push(blob),
                 Err(error) => {
@@ -137,8 +155,17 @@ impl AllocBackend {
                 return Err(Error::OtherLayout { agreed: Box::new(*layout), reported: Box::new(reported) });
             }
             blob.made_of = answer.made_of();
+            if transfers {
+                let host_writes = request.usage.intersects(HOST_WRITES);
+                blob.copy = Some(Box::new(self.copy_of(blob.handle.bo_handle(), layout, host_writes)));
+            }
         }
         Ok(blobs)
+    }
+
+    /// The image of a blob whose guest pages the CPU maps.
+    fn copy_of(&self, bo_handle: u32, layout: &Layout, host_writes: bool) -> ClassicCopy {
+        ClassicCopy { node: self.node.clone(), bo_handle, layout: *layout, texture: Texture::Rows, host_writes }
     }
 
     /// For hosts without a window: the guest's pages are the buffer, and the host reads them in place.
@@ -244,10 +271,12 @@ impl Backend for AllocBackend {
         Ok((answer.layout()?, answer.made_of()))
     }
 
-    fn adopt(&self, imported: Imported, _: &Layout) -> Blob {
-        let Imported { handle, resource_id, size_bytes, .. } = imported;
+    fn adopt(&self, imported: Imported, layout: &Layout) -> Blob {
+        let Imported { handle, resource_id, size_bytes, blob_mem } = imported;
+        let copied = blob_mem == BlobMem::Host3dGuest as u32 && layout.planes.len() == 1;
+        let copy = copied.then(|| Box::new(self.copy_of(handle.bo_handle(), layout, true)) as Box<dyn HostCopy>);
         // Whether the host lets it be mapped is known only when that is tried.
-        Blob { handle, resource_id, size_bytes, mappable: true, made_of: None, copy: None }
+        Blob { handle, resource_id, size_bytes, mappable: true, made_of: None, copy }
     }
 
     fn round_trips(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! [`ClassicCopy`]: a classic resource, whose guest pages the CPU maps and whose texture the host has.
+//! [`ClassicCopy`]: a classic resource, or a blob that is kept likewise: the CPU maps guest pages, and the host has a texture.
 
 use super::HostCopy;
 use crate::Layout;
@@ -14,6 +14,8 @@ pub(super) enum Texture {
     Texels(Texels),
     /// It has the planes of the buffer's format, which the host finds by the first one's stride.
     Planes,
+    /// It has the rows of a blob of one plane, whose place and stride are told.
+    Rows,
 }
 
 /// How a texture holds a buffer's bytes: row after row, without padding.
@@ -64,15 +66,25 @@ impl ClassicCopy {
     /// Calls `send` with one transfer a plane, or with one for all that the texture has.
     fn each_plane(&self, region: Region, send: impl Fn(&Transfer) -> Result<(), Error>) -> Result<(), Error> {
         let bo_handle = self.bo_handle;
-        let Texture::Texels(texels) = self.texture else {
-            let Region { x, y, width, height } = region;
-            let level = self.layout.planes.first().map_or(0, |plane| plane.stride_bytes);
-            return send(&Transfer { bo_handle, x, y, width, height, offset: 0, stride: 0, level });
+        let outside = || Error::Range { offset: 0, length: 0 };
+        let Region { x, y, width, height } = region;
+        let texels = match self.texture {
+            Texture::Texels(texels) => texels,
+            Texture::Planes => {
+                let level = self.layout.planes.first().map_or(0, |plane| plane.stride_bytes);
+                return send(&Transfer { bo_handle, x, y, width, height, offset: 0, stride: 0, level });
+            }
+            Texture::Rows => {
+                let rows = self.layout.plane_region(0, region).ok_or_else(outside)?;
+                let number = |value: u64| u32::try_from(value).map_err(|_| outside());
+                let (offset, stride) = (number(rows.offset_bytes)?, number(rows.stride_bytes)?);
+                return send(&Transfer { bo_handle, x, y, width, height, offset, stride, level: 0 });
+            }
         };
         for plane in 0..self.layout.planes.len() {
             let bytes = self.layout.plane_region(plane, region);
             let covered = bytes.and_then(|bytes| texels.cover(bytes));
-            let (Region { x, y, width, height }, offset) = covered.ok_or(Error::Range { offset: 0, length: 0 })?;
+            let (Region { x, y, width, height }, offset) = covered.ok_or_else(outside)?;
             // Rows without padding: stock kernels refuse a stride for classic resources.
             send(&Transfer { bo_handle, x, y, width, height, offset, stride: 0, level: 0 })?;
         }

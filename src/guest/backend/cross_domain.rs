@@ -66,6 +66,7 @@ impl CrossDomainBackend {
             plane_count: format.planes().len() as u32,
             alignment: Alignment::PACKED,
             guest_layout: false,
+            transfers: false,
         });
         let largest = Extent { width: LARGEST_SIDE, height: LARGEST_SIDE, layers: 1 };
         let capabilities = if host_visible { Capabilities::HOST_VISIBLE } else { Capabilities::GUEST_MEMORY_IMPORT };

@@ -58,7 +58,15 @@ fn support(info: &FormatInfo) -> Option<Support> {
     };
     let plane_count = info.planes.len() as u32;
     let alignment = if is_pixels(info) { Alignment::PACKED } else { Alignment { stride_bytes: 4, ..Alignment::PACKED } };
-    Some(Support { format: info.format, modifier: Modifier::LINEAR, usages, plane_count, alignment, guest_layout: true })
+    Some(Support {
+        format: info.format,
+        modifier: Modifier::LINEAR,
+        usages,
+        plane_count,
+        alignment,
+        guest_layout: true,
+        transfers: true,
+    })
 }
 
 /// Whether the host's pixels are the format's: four bytes, one plane.

@@ -122,7 +122,7 @@ impl VirglBackend {
         let (format, (width, height), texture) = self.texture(layout)?;
         let texels = match texture {
             Texture::Texels(texels) => u64::from(width) * u64::from(height) * u64::from(texels.texel_bytes),
-            Texture::Planes => 0,
+            Texture::Planes | Texture::Rows => 0,
         };
         let bytes = texels.max(layout.size_bytes).next_multiple_of(self.offer.blob_alignment.into());
         let size = u32::try_from(bytes).map_err(|_| Error::BeyondHost { size_bytes: bytes })?;
@@ -244,7 +244,8 @@ fn support(info: &FormatInfo, caps: &CapsV2) -> Vec<Support> {
         }
     };
     let plane_count = info.planes.len() as u32;
-    let entry = |modifier| Support { format: info.format, modifier, usages, plane_count, alignment, guest_layout: true };
+    let entry =
+        |modifier| Support { format: info.format, modifier, usages, plane_count, alignment, guest_layout: true, transfers: true };
     vec![entry(Modifier::INVALID), entry(Modifier::LINEAR)]
 }
 
@@ -273,9 +274,9 @@ impl Backend for VirglBackend {
     }
 
     fn adopt(&self, imported: Imported, layout: &Layout) -> Blob {
-        let Imported { handle, resource_id, size_bytes, is_blob } = imported;
+        let Imported { handle, resource_id, size_bytes, blob_mem } = imported;
         // Whoever made it may draw into it; what is a blob has no copy.
-        let texture = if is_blob { None } else { self.texture(layout).ok() };
+        let texture = if blob_mem != 0 { None } else { self.texture(layout).ok() };
         let copy = texture.map(|(_, _, texture)| Box::new(self.copy_of(handle.bo_handle(), layout, texture, true)) as _);
         Blob { handle, resource_id, size_bytes, mappable: true, made_of: None, copy }
     }

@@ -13,7 +13,7 @@ mod window;
 use super::{BlobCreate, BlobFlags, BlobMem, ContextInit, Dumb, Execbuffer, Handles, Ioctl, Node, NodeError, Param};
 use super::{ResourceCreate, ResourceInfo, Transfer};
 use crate::Format;
-use crate::host::{Device, DeviceConfig, DeviceError, MemoryResolver, Resolver};
+use crate::host::{Device, DeviceConfig, DeviceError, MemoryResolver, Renderer, Resolver};
 use crate::sys::mmap::Mmap;
 use crate::sys::poll;
 use crate::wire::virtio_gpu::{self as wire, Command, feature};
@@ -45,6 +45,8 @@ pub struct LoopbackOptions {
     pub window_bytes: u64,
     /// The host's resolvers, the preferred one first.
     pub resolvers: Vec<Box<dyn Resolver>>,
+    /// What draws for contexts, where something does.
+    pub renderer: Option<Arc<dyn Renderer>>,
     /// Whether the file is a primary node, which can make dumb buffers, or a render node.
     pub primary: bool,
     /// Whether a thread executes the commands, and how late. `None`: the caller executes them, which is faster and hides races.
@@ -58,6 +60,7 @@ impl Default for LoopbackOptions {
             config: DeviceConfig::default(),
             window_bytes: 64 << 30,
             resolvers: vec![Box::new(MemoryResolver::new())],
+            renderer: None,
             primary: false,
             thread: None,
         }
@@ -111,7 +114,8 @@ impl Loopback {
     /// [`DeviceError`] for a configuration that no guest could use.
     pub fn with_options(options: LoopbackOptions) -> Result<Self, DeviceError> {
         let (ram, window) = (Arc::new(Ram::default()), Arc::new(HostVisible::new(options.window_bytes)));
-        let device = Arc::new(Device::new(options.config, options.resolvers, ram.clone(), window.clone())?);
+        let device =
+            Arc::new(Device::with_renderer(options.config, options.resolvers, options.renderer, ram.clone(), window.clone())?);
         let queue = match options.thread {
             None => Queue::inline(device),
             Some(delay) => Queue::threaded(device, delay),

@@ -2,16 +2,19 @@
 
 mod reply;
 
-use super::{BlobClaim, Protocol, Services};
+use super::{BlobClaim, Host, Protocol, Services};
 use crate::host::CommandError;
 use crate::host::object::{Object, Ticket, blob_holds};
-use crate::host::resolver::{Parameters, ResolveError, Resolver};
-use crate::host::resource::{ResourceKind, printable};
+use crate::host::quota::{Account, Amount};
+use crate::host::resolver::{Parameters, ResolveError, Resolver, Resolvers};
+use crate::host::resource::{Imported, ResourceKind, printable};
 use crate::wire::alloc::{self as wire, Capabilities, Frame, Opcode, Status, split_body, split_list};
-use crate::{BufferRequest, Layout};
+use crate::{BufferRequest, Layout, Usage};
 use reply::{Failure, Ring};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use zerocopy::little_endian::{U32, U64};
 
 pub(in crate::host) use reply::{Answer, ClaimAnswer};
@@ -57,7 +60,10 @@ impl Protocol for AllocContext {
 
     /// Takes the object out of the context: it becomes the blob, or it is freed and the refusal told.
     fn claim(&mut self, claim: BlobClaim, services: &Services<'_>) -> Result<Object, CommandError> {
-        let BlobClaim { blob_id, size, flags } = claim;
+        if claim.blob_id == 0 {
+            return services.plain_memory(claim);
+        }
+        let BlobClaim { blob_id, size, flags, .. } = claim;
         let object = self.objects.remove(&blob_id).ok_or(CommandError::UnknownBlob(blob_id))?;
         let mismatch = if object.blob_size != size {
             Some((Status::SizeMismatch, "size", size, object.blob_size))
@@ -76,6 +82,11 @@ impl Protocol for AllocContext {
 
     fn answer_claim(&mut self, claimed: ClaimAnswer, services: &Services<'_>) {
         self.reply(claimed.ticket, claimed.result.map_err(Failure::from), services);
+    }
+
+    /// No command needs that.
+    fn resource_came(&mut self, _: u32, _: &mut Services<'_>) -> Result<(), CommandError> {
+        Ok(())
     }
 
     fn resource_left(&mut self, resource_id: u32) {
@@ -230,7 +241,8 @@ fn import(bytes: &[u8], services: &mut Services<'_>) -> Result<Outcome, Failure>
     if !services.attached.contains(&resource_id) {
         return Err(Status::NotPermitted.into());
     }
-    let resource = services.host.resources.get_mut(&resource_id).ok_or(Status::UnknownId)?;
+    let Host { memory, resolvers, guest_pages, ref mut resources, .. } = services.host;
+    let resource = resources.get_mut(&resource_id).ok_or(Status::UnknownId)?;
     if resource.kind != ResourceKind::Guest {
         return Err(Status::NotPermitted.into());
     }
@@ -238,7 +250,33 @@ fn import(bytes: &[u8], services: &mut Services<'_>) -> Result<Outcome, Failure>
         return Err(Status::SizeMismatch.into());
     }
     resource.layout = Some(layout);
+    // The host reads the pages in place; a driver sees them too where it can.
+    resource.imported = None;
+    if resolvers.import_dma_bufs() {
+        let pages = resource.backing.as_ref().map_or(Ok(Vec::new()), |backing| backing.files(memory));
+        let fd = pages.and_then(|pages| Ok(guest_pages.export(&pages)?));
+        match fd.and_then(|fd| imported(fd.as_fd(), &layout, resource.size_bytes, resolvers, services.account)) {
+            Ok(imported) => resource.imported = Some(imported),
+            Err(why) => log::debug!("resource {resource_id} is not imported: {why}"),
+        }
+    }
     Ok(Outcome::Answer(Answer { layout: Some(layout), backing: Some(wire::Backing::Guest), map_info: 0 }))
+}
+
+/// The image that a driver makes in the pages of a guest blob.
+fn imported(
+    fd: BorrowedFd<'_>,
+    layout: &Layout,
+    size_bytes: u64,
+    resolvers: &Resolvers,
+    account: &Arc<Account>,
+) -> Result<Imported, CommandError> {
+    let Layout { format, width, height, layers, .. } = *layout;
+    let request = BufferRequest::new(format, width, height, Usage::TEXTURE).with_layers(layers);
+    // Its descriptor is the image's and the driver's.
+    let charge = account.charge(Amount { bytes: 0, objects: 1, fds: 2 })?;
+    let allocation = resolvers.import(&Parameters::DmaBuf { fd, request: &request, layout }, size_bytes)?;
+    Ok(Imported { image: allocation.image, _charge: charge })
 }
 
 fn describe(bytes: &[u8], services: &Services<'_>) -> Result<Outcome, Failure> {

@@ -63,6 +63,9 @@ impl Protocol for CrossDomainContext {
     }
 
     fn claim(&mut self, claim: BlobClaim, services: &Services<'_>) -> Result<Object, CommandError> {
+        if claim.blob_id == 0 {
+            return services.plain_memory(claim);
+        }
         let id = u32::try_from(claim.blob_id).ok().and_then(|id| self.told.get(&id));
         let Requirement { request, layout, .. } = id.ok_or(CommandError::UnknownBlob(claim.blob_id))?;
         let (resolver, _) = services.host.resolvers.resolve(request)?;
@@ -71,6 +74,11 @@ impl Protocol for CrossDomainContext {
 
     /// No command asks for that.
     fn answer_claim(&mut self, _: ClaimAnswer, _: &Services<'_>) {}
+
+    /// No command needs that.
+    fn resource_came(&mut self, _: u32, _: &mut Services<'_>) -> Result<(), CommandError> {
+        Ok(())
+    }
 
     fn resource_left(&mut self, resource_id: u32) {
         self.query_ring = self.query_ring.filter(|ring| *ring != resource_id);

@@ -51,6 +51,9 @@ impl Protocol for VirglContext {
     }
 
     fn claim(&mut self, claim: BlobClaim, services: &Services<'_>) -> Result<Object, CommandError> {
+        if claim.blob_id == 0 {
+            return services.plain_memory(claim);
+        }
         let texture = u32::try_from(claim.blob_id).ok().and_then(|id| self.textures.remove(&id));
         // Without its charge, since the object has one.
         let Texture { request, layout, mappable, .. } = texture.ok_or(CommandError::UnknownBlob(claim.blob_id))?;
@@ -64,6 +67,11 @@ impl Protocol for VirglContext {
 
     /// No command asks for that.
     fn answer_claim(&mut self, _: ClaimAnswer, _: &Services<'_>) {}
+
+    /// No command needs that.
+    fn resource_came(&mut self, _: u32, _: &mut Services<'_>) -> Result<(), CommandError> {
+        Ok(())
+    }
 
     /// No command keeps a resource.
     fn resource_left(&mut self, _: u32) {}

@@ -62,9 +62,10 @@ impl Device {
 
     /// Takes a resource that nobody can name any more out of the window, and only then frees its memory.
     pub(super) fn retire(&self, resource: Resource) {
-        let Some(range) = resource.in_window else { return };
         {
+            // Also without a range: whoever exports it has let go of it then, and its number is free.
             let _order = self.window_order();
+            let Some(range) = resource.in_window else { return drop(resource) };
             let length = self.lock().ranges.length_at(range.offset);
             if range.shown == Some(Shown::Mapped)
                 && let Err(error) = self.window.unmap(range.offset, length)

@@ -1,17 +1,16 @@
 //! What the host sees of a guest's buffers: their bytes, the pictures in them, the screen, and descriptors for others.
 
 use super::{Device, DeviceError};
+use crate::Modifier;
 use crate::host::context::Context;
 use crate::host::control::State;
-use crate::host::dma_buf;
 use crate::host::guest_memory::FilePiece;
 use crate::host::resolver::{Export, ExportKind, Image};
 use crate::host::resource::ResourceInfo;
 use crate::host::scanout::Scanout;
 use crate::host::{Amount, Picture};
+use crate::wire::alloc::Backing;
 use std::collections::BTreeMap;
-use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// A context, and what it has.
@@ -37,7 +36,32 @@ pub struct ContextInfo {
     pub refused: u64,
 }
 
+/// What the renderer has on this device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RendererInfo {
+    /// The ids and versions of its capsets.
+    pub capsets: Vec<(u32, u32)>,
+    /// Contexts that it draws for.
+    pub contexts: usize,
+    /// Resources that it knows, its own and those of others.
+    pub resources: usize,
+    /// Which resources of others it could not take, and why, the latest first.
+    pub refused: Vec<String>,
+}
+
 impl Device {
+    /// What the renderer has, where something draws.
+    pub fn renderer(&self) -> Option<RendererInfo> {
+        let state = self.lock();
+        let capsets = state.renderer.as_ref()?.capsets().iter();
+        Some(RendererInfo {
+            capsets: capsets.map(|capset| (capset.id, capset.version)).collect(),
+            contexts: state.contexts.values().filter(|context| context.draws).count(),
+            resources: state.resources.values().filter(|resource| resource.rendered.is_some()).count(),
+            refused: state.imports_refused.iter().cloned().collect(),
+        })
+    }
+
     /// Every context, by number.
     pub fn contexts(&self) -> Vec<ContextInfo> {
         let state = self.lock();
@@ -78,16 +102,28 @@ impl Device {
         resource.read(&*self.memory, offset, buffer).map_err(|error| unreadable(resource_id, error))
     }
 
-    /// The picture in a resource that has a layout.
+    /// The picture in a resource that has a layout, as the driver sees it whose image it is: sampled or copied by the GPU; of plain
+    /// memory, what its bytes say.
     ///
     /// # Errors
     /// [`DeviceError`] when there is no such resource or it is no picture.
     pub fn picture(&self, resource_id: u32) -> Result<Picture, DeviceError> {
-        self.read_picture(|state| {
+        let order = self.window_order();
+        let (image, layout, order) = {
+            let state = self.lock();
             let resource = state.resources.get(&resource_id).ok_or(DeviceError::UnknownResource(resource_id))?;
             let layout = resource.layout.ok_or_else(|| unreadable(resource_id, "it has no layout"))?;
-            Ok(Scanout { resource_id, region: layout.whole(), layout })
-        })
+            // The renderer knows it by its number, which nobody else may get meanwhile.
+            (resource.image.clone(), layout, (resource.made_of == Backing::Renderer).then_some(order))
+        };
+        // Without the lock: the guest goes on while the GPU works.
+        let seen = image.map(|image| image.picture(&layout));
+        drop(order);
+        match seen {
+            Some(Ok(Some(picture))) => Ok(picture),
+            Some(Err(error)) => Err(unreadable(resource_id, error)),
+            _ => self.read_picture(|_| Ok(Scanout { resource_id, region: layout.whole(), layout })),
+        }
     }
 
     /// What a screen shows: the part of its resource that the guest has put there, as the guest has last written it.
@@ -133,10 +169,20 @@ impl Device {
     fn read_part(&self, state: &State, chosen: Scanout) -> Result<Part, DeviceError> {
         let id = chosen.resource_id;
         let resource = state.resources.get(&id).ok_or(DeviceError::UnknownResource(id))?;
+        // Only drivers know how these lie; and what the renderer has drawn may lie in another way than the guest says.
+        let is_seen = match resource.layout {
+            Some(layout) if resource.made_of == Backing::Renderer => layout.whole() == chosen.layout.whole(),
+            layout => layout == Some(chosen.layout) && chosen.layout.modifier != Modifier::LINEAR,
+        };
+        if let Some(image) = resource.image.as_ref().filter(|_| is_seen)
+            && let Some(picture) = image.picture(&chosen.layout).map_err(|error| unreadable(id, error))?
+        {
+            return Ok(Part { chosen, pixels: Pixels::Seen(picture) });
+        }
         let length = Picture::bytes_needed(&chosen.layout).map_err(|error| unreadable(id, error))?;
         let mut bytes = vec![0; length];
         resource.read(&*self.memory, 0, &mut bytes).map_err(|error| unreadable(id, error))?;
-        Ok(Part { chosen, bytes })
+        Ok(Part { chosen, pixels: Pixels::Bytes(bytes) })
     }
 
     /// A descriptor for a resource, which may leave the host: of its image, or where it is a guest blob, of the guest's pages.
@@ -149,7 +195,7 @@ impl Device {
         let source = {
             let state = self.lock();
             let resource = state.resources.get(&resource_id).ok_or(DeviceError::UnknownResource(resource_id))?;
-            match (&resource.image, &resource.backing) {
+            match (resource.image(), &resource.backing) {
                 (Some(image), _) => Source::Image(image.clone()),
                 (None, Some(backing)) => {
                     let pieces = backing.files(&*self.memory).map_err(|error| unreadable(resource_id, error))?;
@@ -160,16 +206,9 @@ impl Device {
         };
         let exported = match source {
             Source::Image(image) => image.export(),
-            Source::GuestPages(pieces) => self.export_guest_pages(&pieces),
+            Source::GuestPages(pieces) => self.guest_pages.export(&pieces).map(|fd| Export { fd, kind: ExportKind::DmaBuf }),
         };
         exported.map_err(|error| unreadable(resource_id, error))
-    }
-
-    fn export_guest_pages(&self, pieces: &[FilePiece]) -> io::Result<Export> {
-        let udmabuf = self.udmabuf.get_or_init(|| dma_buf::probe().map_err(|error| error.to_string()));
-        let udmabuf = udmabuf.as_ref().map_err(|why| io::Error::new(io::ErrorKind::Unsupported, format!("udmabuf: {why}")))?;
-        let items: Vec<_> = pieces.iter().map(|piece| (piece.file.as_fd(), piece.offset, piece.length)).collect();
-        Ok(Export { fd: udmabuf.create_list(&items)?, kind: ExportKind::DmaBuf })
     }
 }
 
@@ -179,16 +218,26 @@ enum Source {
     GuestPages(Vec<FilePiece>),
 }
 
-/// The bytes of a resource, and which part of them is a picture.
+/// The pixels of a resource, and which part of them is wanted.
 struct Part {
     chosen: Scanout,
-    bytes: Vec<u8>,
+    pixels: Pixels,
+}
+
+/// What was read of a resource.
+enum Pixels {
+    Bytes(Vec<u8>),
+    /// Where only the driver knows how texels lie.
+    Seen(Picture),
 }
 
 impl Part {
     fn decode(self) -> Result<Picture, DeviceError> {
         let Scanout { resource_id, region, layout } = self.chosen;
-        let picture = Picture::decode(&layout, &self.bytes).map_err(|error| unreadable(resource_id, error))?;
+        let picture = match self.pixels {
+            Pixels::Bytes(bytes) => Picture::decode(&layout, &bytes).map_err(|error| unreadable(resource_id, error))?,
+            Pixels::Seen(picture) => picture,
+        };
         Ok(picture.crop(region))
     }
 }

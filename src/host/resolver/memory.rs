@@ -6,7 +6,7 @@
 //! to do for it.
 
 use super::{Allocation, Export, ExportKind, Image, OutOfMemory, Parameters, ResolveError, Resolver, Shown, Window};
-use crate::host::dma_buf;
+use crate::host::{Picture, dma_buf};
 use crate::sys::{memfd, udmabuf::Udmabuf};
 use crate::wire::alloc::{Backing, Capabilities};
 use crate::wire::virtio_gpu::MAP_CACHE_CACHED;
@@ -88,6 +88,7 @@ fn support(info: &FormatInfo) -> Option<Support> {
         plane_count: info.planes.len() as u32,
         alignment: ALIGNMENT,
         guest_layout: true,
+        transfers: false,
     })
 }
 
@@ -123,6 +124,7 @@ impl Resolver for MemoryResolver {
             Parameters::Image { layout, .. } => Some(**layout),
             Parameters::Gl(_) => return Err(ResolveError::NoResolver("GL textures")),
             Parameters::Vulkan { .. } => return Err(ResolveError::NoResolver("Vulkan images")),
+            Parameters::DmaBuf { .. } => return Err(ResolveError::NoResolver("dma-bufs of others")),
         };
         let pages = size_bytes
             .checked_next_multiple_of(PAGE_BYTES)
@@ -289,6 +291,10 @@ impl Image for MemoryImage {
         };
         self.exported.store(true, Ordering::Relaxed);
         Ok(Export { fd, kind })
+    }
+
+    fn picture(&self, _: &Layout) -> io::Result<Option<Picture>> {
+        Ok(None)
     }
 }
 

@@ -1,32 +1,33 @@
 //! [`VulkanResolver`]: images of the host's GPU, or of a Vulkan that draws in software.
 //!
 //! What it offers was seen to work on this driver: for each format and modifier an image was made, exported, filled by the CPU
-//! and by the GPU, and compared. Memory leaves only as dma-bufs. Where the driver gives none that really is one, CPU usages are
-//! not offered, so buffers that the guest maps are left to plain memory; what is offered can be rendered to, sampled and looked
-//! at by the host. A format that Vulkan has not (NV21, whose chroma is a swizzle there; depth, whose bytes no driver tells) is
-//! left to others.
+//! and by the GPU, and compared. Memory leaves as dma-bufs. Where the driver gives none that really is one, it leaves for another
+//! Vulkan of the same driver only, and what the guest's CPU does goes by transfers. A format that Vulkan has not (NV21, whose chroma
+//! is a swizzle there; depth, whose bytes no driver tells) is left to others.
 
 mod asked;
 mod device;
 mod formats;
 mod image;
+mod import;
+mod maker;
 mod probe;
 mod sys;
 #[cfg(test)]
 mod tests;
 
-use super::{Allocation, Parameters, ResolveError, Resolver};
+use super::measured::Measured;
+use super::{Allocation, Finding, ImageRefused, OpaqueMemory, Parameters, Report, ResolveError, Resolver, foreign};
 use crate::wire::alloc::{Backing, Capabilities, VkImage};
 use crate::{BufferRequest, Extent, Layout, Support, Unsupported};
 use asked::Asked;
-use image::{Maker, Offered};
-use std::collections::BTreeMap;
+use maker::{Maker, Offered};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use sys::{Device, Instance};
+use sys::{Device, Handle, Instance};
 use thiserror::Error;
 
 pub use device::DeviceChoice;
-pub use probe::Finding;
 
 /// How Vulkan is used.
 #[derive(Clone, Debug)]
@@ -75,6 +76,7 @@ struct Opened {
     /// In step with `support`.
     offered: Vec<Offered>,
     support: Vec<Support>,
+    measured: Measured,
     findings: Vec<Finding>,
 }
 
@@ -90,61 +92,60 @@ impl VulkanResolver {
         Self::probe(device, true)
     }
 
-    /// Tries dma-bufs first, and images that stay when there are none.
+    /// Tries dma-bufs first, then what only the same driver imports, and images that stay when there is neither.
     fn probe(device: Arc<Device>, mapped: bool) -> Result<Self, VulkanError> {
-        let mut findings = Vec::new();
-        let ways = [device.facts().extensions.dma_buf, false];
-        for exported in ways.into_iter().skip(usize::from(!ways.contains(&true))) {
-            let maker = Maker { device: device.clone(), exported, mapped };
+        let extensions = device.facts().extensions;
+        let ways = [
+            (Some(Handle::DmaBuf), extensions.dma_buf, "the driver has no VK_EXT_external_memory_dma_buf"),
+            (Some(Handle::Opaque), extensions.memory_fd, "the driver has no VK_KHR_external_memory_fd"),
+            (None, true, "it has no format"),
+        ];
+        let (mut findings, mut why) = (Vec::new(), String::new());
+        for (shared, there, missing) in ways {
             let mut tried = Vec::new();
-            let offered = probe::survey(&maker, &mut tried);
-            if offered.is_empty() && exported {
-                let why = tried.into_iter().find_map(|finding| finding.refused);
-                let refused = Some(why.unwrap_or_else(|| "the driver exports no image".to_owned()));
-                findings.push(Finding { subject: "dma-bufs".to_owned(), refused });
-                continue;
+            let maker = Maker { device: device.clone(), shared, mapped };
+            let offered = if there { probe::survey(&maker, &mut tried) } else { Vec::new() };
+            let works = !offered.is_empty();
+            why = tried.iter().find_map(|finding| finding.refused.clone()).unwrap_or(missing.to_owned());
+            if let Some(handle) = shared {
+                let why = why.clone();
+                findings.push(Finding { subject: handle.name().to_owned(), refused: (!works).then_some(why) });
             }
-            let refused =
-                (!exported && findings.is_empty()).then(|| "the driver has no VK_EXT_external_memory_dma_buf".to_owned());
-            if exported || refused.is_some() {
-                findings.push(Finding { subject: "dma-bufs".to_owned(), refused });
+            if works || shared.is_none() {
+                findings.append(&mut tried);
             }
-            findings.append(&mut tried);
-            if offered.is_empty() {
-                break;
+            if works {
+                let support = offered.iter().map(|offered| offered.support).collect();
+                let resolver = Self(Arc::new(Opened { maker, offered, support, findings, measured: Measured::default() }));
+                resolver.report().tell();
+                return Ok(resolver);
             }
-            let support = offered.iter().map(|offered| offered.support).collect();
-            let resolver = Self(Arc::new(Opened { maker, offered, support, findings }));
-            resolver.tell();
-            return Ok(resolver);
         }
-        let why = findings.into_iter().find_map(|finding| finding.refused).unwrap_or_else(|| "it has no format".to_owned());
         Err(VulkanError::NothingWorks { device: device.facts().name.clone(), why })
     }
 
-    fn tell(&self) {
-        let facts = self.0.maker.device.facts();
-        log::info!("Vulkan on {} ({}): {} formats and modifiers work", facts.name, facts.driver, self.0.support.len());
-        let mut refused: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for finding in self.findings() {
-            if let Some(why) = &finding.refused {
-                refused.entry(why).or_default().push(&finding.subject);
-            }
-        }
-        for (why, subjects) in refused {
-            log::info!("Vulkan: not {}: {why}", subjects.join(", "));
-        }
-    }
-
     /// What was tried on the device, and why it is not offered where it did not work.
-    pub fn findings(&self) -> &[Finding] {
-        &self.0.findings
+    pub fn report(&self) -> Report<'_> {
+        Report {
+            resolver: self.name(),
+            device: self.device_name(),
+            software: self.is_software(),
+            dma_bufs: self.exports_dma_bufs(),
+            objects: self.live_objects(),
+            offered: &self.0.support,
+            findings: &self.0.findings,
+        }
     }
 
     /// The device's name and its driver's.
     pub fn device_name(&self) -> String {
         let facts = self.0.maker.device.facts();
         format!("{} ({})", facts.name, facts.driver.trim())
+    }
+
+    /// The device's UUID, by which others find it.
+    pub fn device_uuid(&self) -> [u8; 16] {
+        self.0.maker.device.facts().uuid
     }
 
     /// Whether the device draws without a GPU.
@@ -154,12 +155,22 @@ impl VulkanResolver {
 
     /// Whether its images leave as dma-bufs, which was tried.
     pub fn exports_dma_bufs(&self) -> bool {
-        self.0.maker.exported
+        self.0.maker.shared == Some(Handle::DmaBuf)
+    }
+
+    /// Whether it makes images in dma-bufs of others, which was tried.
+    pub fn imports_dma_bufs(&self) -> bool {
+        self.exports_dma_bufs() && self.0.offered.iter().any(|offered| offered.importable)
     }
 
     /// How many objects of the driver there are: images, buffers and memories.
     pub fn live_objects(&self) -> usize {
         self.0.maker.device.live()
+    }
+
+    /// How often the driver was called.
+    pub fn driver_calls(&self) -> u64 {
+        self.0.maker.device.instance().calls()
     }
 
     /// The first complaints of the validation layer; `None` where it is not there or not asked for.
@@ -181,6 +192,40 @@ impl VulkanResolver {
         Ok(Allocation { image: Arc::new(image), layout: Some(*layout) })
     }
 
+    fn import(
+        &self,
+        fd: BorrowedFd<'_>,
+        request: &BufferRequest,
+        layout: &Layout,
+        bytes: u64,
+    ) -> Result<Allocation, ResolveError> {
+        if !self.imports_dma_bufs() {
+            return Err(ResolveError::NoResolver("dma-bufs of others"));
+        }
+        let real_bytes = foreign::check(fd, request, layout, bytes)?;
+        let (format, modifier) = (layout.format, layout.modifier);
+        let of_format = || self.0.offered.iter().filter(|offered| offered.importable && offered.support.format == format);
+        let offered = of_format().find(|offered| offered.support.modifier == modifier);
+        let offered = offered.ok_or_else(|| match of_format().next() {
+            None => ResolveError::from(Unsupported::Format { format }),
+            Some(_) => ImageRefused::Modifier(1).into(),
+        })?;
+        let image = self.0.maker.import(fd, real_bytes, request, offered, layout)?;
+        Ok(Allocation { image: Arc::new(image), layout: Some(*layout) })
+    }
+
+    /// The image of another device of the same driver, by the descriptor that [`ExportKind::Opaque`] came with. The driver believes
+    /// that it is one, so it must come from such an export.
+    ///
+    /// # Errors
+    /// [`ResolveError::Image`] for what this device can't have.
+    ///
+    /// [`ExportKind::Opaque`]: crate::host::ExportKind::Opaque
+    pub fn import_opaque(&self, fd: BorrowedFd<'_>, memory: &OpaqueMemory) -> Result<Allocation, ResolveError> {
+        let image = self.0.maker.import_opaque(fd, memory)?;
+        Ok(Allocation { image: Arc::new(image), layout: memory.layout })
+    }
+
     fn described(&self, image: &VkImage, views: &[u32], modifiers: &[u64], blob_bytes: u64) -> Result<Allocation, ResolveError> {
         let maker = &self.0.maker;
         let asked = Asked::new(image, views, modifiers)?;
@@ -190,7 +235,7 @@ impl VulkanResolver {
             let entry = entries.iter().find(|entry| entry.drm_format_modifier == modifier);
             entry.map_or(1, |entry| entry.drm_format_modifier_plane_count)
         };
-        let made = asked.with_limits(&maker.device, maker.exported, |spec| maker.described(spec, asked.info, blob_bytes, known));
+        let made = asked.with_limits(&maker.device, maker.shared, |spec| maker.described(spec, asked.info, blob_bytes, known));
         let (image, layout) = made?;
         Ok(Allocation { image: Arc::new(image), layout })
     }
@@ -207,7 +252,8 @@ impl Resolver for VulkanResolver {
 
     fn capabilities(&self) -> Capabilities {
         let export = if self.exports_dma_bufs() { Capabilities::DMA_BUF_EXPORT } else { Capabilities::empty() };
-        Capabilities::VULKAN | export
+        let import = if self.imports_dma_bufs() { Capabilities::GUEST_MEMORY_IMPORT } else { Capabilities::empty() };
+        Capabilities::VULKAN | export | import
     }
 
     fn largest(&self) -> Extent {
@@ -220,13 +266,15 @@ impl Resolver for VulkanResolver {
     }
 
     fn layout(&self, request: &BufferRequest, support: &Support) -> Result<Layout, ResolveError> {
-        self.0.maker.layout(request, self.offered(support)?)
+        let offered = self.offered(support)?;
+        self.0.measured.layout(request, support.modifier, || self.0.maker.layout(request, offered))
     }
 
     fn allocate(&self, parameters: &Parameters<'_>, size_bytes: u64) -> Result<Allocation, ResolveError> {
         match parameters {
             Parameters::Memory => Err(ResolveError::NoResolver("plain memory")),
             Parameters::Gl(_) => Err(ResolveError::NoResolver("GL textures")),
+            Parameters::DmaBuf { fd, request, layout } => self.import(*fd, request, layout, size_bytes),
             Parameters::Image { request, layout } => self.image(request, layout, size_bytes),
             Parameters::Vulkan { image, view_formats, modifiers } => self.described(image, view_formats, modifiers, size_bytes),
         }

@@ -5,7 +5,7 @@ use super::queue::{self, Buffers, Progress};
 use super::sys::ExitEvent;
 use super::window::ShmemWindow;
 use super::{HostOptions, ServeError};
-use crate::host::{Device, Resolver, Window};
+use crate::host::{Device, Renderer, Resolver, Window};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use vhost::vhost_user::Backend;
@@ -32,17 +32,23 @@ pub struct VhostUserGpu {
     device: Device,
     window: Arc<ShmemWindow>,
     table: Table,
-    progress: Progress,
+    progress: Arc<Progress>,
     buffers: Mutex<Buffers>,
     exit: Mutex<Option<ExitEvent>>,
 }
 
 impl VhostUserGpu {
-    pub fn new(options: HostOptions, resolvers: Vec<Box<dyn Resolver>>, table: Table) -> Result<Self, ServeError> {
+    pub fn new(
+        options: HostOptions,
+        resolvers: Vec<Box<dyn Resolver>>,
+        renderer: Option<Arc<dyn Renderer>>,
+        table: Table,
+    ) -> Result<Self, ServeError> {
         let window = ShmemWindow::new(options.window_bytes, options.separate_maps).map_err(ServeError::WindowPages)?;
         let window = Arc::new(window);
-        let device = Device::new(options.config, resolvers, Arc::new(VmMemory(table.clone())), window.clone())?;
-        Ok(Self { device, window, table, progress: Progress::default(), buffers: Mutex::default(), exit: Mutex::default() })
+        let memory = Arc::new(VmMemory(table.clone()));
+        let device = Device::with_renderer(options.config, resolvers, renderer, memory, window.clone())?;
+        Ok(Self { device, window, table, progress: Arc::default(), buffers: Mutex::default(), exit: Mutex::default() })
     }
 
     pub fn device(&self) -> &Device {
@@ -55,6 +61,7 @@ impl VhostUserGpu {
         if let Some(exit) = &*self.exit.lock().unwrap_or_else(PoisonError::into_inner) {
             let _told = exit.notify();
         }
+        self.progress.forget();
         self.device.reset();
     }
 }
@@ -114,7 +121,7 @@ impl VhostUserBackend for VhostUserGpu {
 
     fn stop_vring(&self, queue: u32) -> io::Result<()> {
         if let Ok(queue) = u16::try_from(queue) {
-            self.progress.stop(queue);
+            self.progress.stop(queue, &self.table);
         }
         Ok(())
     }

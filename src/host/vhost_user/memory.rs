@@ -1,6 +1,8 @@
 //! The guest's memory as vhost-user hands it over.
 
+use super::sys;
 use crate::host::{FilePiece, GuestMemory, OutsideGuestMemory};
+use crate::sys::host_pages::HostPages;
 use std::sync::atomic::Ordering;
 use vm_memory::{
     Bytes, GuestAddress, GuestAddressSpace, GuestMemoryAtomic, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
@@ -37,6 +39,10 @@ impl GuestMemory for VmMemory {
         let inside = address - region.start_addr().0;
         let backing = region.file_offset().filter(|_| length <= region.len() - inside)?;
         Some(FilePiece { file: backing.arc().clone(), offset: backing.start() + inside, length })
+    }
+
+    fn host_pages(&self, address: u64, length: u64) -> Option<HostPages> {
+        sys::host_pages(self.0.memory().into_inner(), address, length)
     }
 
     fn store_release(&self, address: u64, value: u32) -> Result<(), OutsideGuestMemory> {

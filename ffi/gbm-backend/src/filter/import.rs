@@ -5,9 +5,9 @@ use super::caller::identity;
 use super::{Filtered, Side, first_of, is_native};
 use std::ffi::c_void;
 use std::ptr::{NonNull, null_mut};
-use virgbm_gbm_core::abi::{self, Bo, Flags};
+use virgbm_gbm_core::abi::{Bo, Flags};
 use virgbm_gbm_core::native::check_import;
-use virgbm_gbm_core::{Failure, dispatch, door};
+use virgbm_gbm_core::{Failure, Flavour, dispatch, door};
 
 door! {
     /// Makes a buffer of somebody's. A buffer of the guest library comes back as one, unless an EGL may draw to it.
@@ -22,7 +22,7 @@ door! {
             }
             Ok(bo.as_ptr())
         };
-        if !matches!(kind, abi::IMPORT_FD | abi::IMPORT_FD_MODIFIER) {
+        if Flavour::Mesa.import_kind(kind).is_none() {
             return import(Side::Mesa, None);
         }
         // SAFETY: it is this function's promise.

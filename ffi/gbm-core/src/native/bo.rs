@@ -12,7 +12,7 @@ use std::os::fd::IntoRawFd;
 use std::ptr::{NonNull, null_mut};
 use std::sync::Mutex;
 use virgbm::guest::BufferObject;
-use virgbm::{Format, Modifier, Plane};
+use virgbm::{Format, Layout, Modifier, Plane};
 
 #[repr(C)]
 struct NativeBo {
@@ -23,12 +23,15 @@ struct NativeBo {
 /// What the backend knows of a buffer.
 pub struct BoState {
     // The mappings go before the buffer.
-    pub maps: Mutex<Maps>,
-    pub buffer: BufferObject,
+    pub(super) maps: Mutex<Maps>,
+    /// None where only the layout was asked for.
+    buffer: Option<BufferObject>,
+    pub(super) layout: Layout,
     /// What was asked for; the buffer may be wider.
-    pub width: u32,
+    pub(super) width: u32,
     /// Whether the CPU sees rows in it.
-    pub in_rows: bool,
+    pub(super) in_rows: bool,
+    is_cached: bool,
 }
 
 // SAFETY: every buffer of this backend's devices is the first field of a `NativeBo`.
@@ -41,9 +44,13 @@ unsafe impl Object for BoState {
     }
 }
 
-/// Makes the buffer that C gets.
-pub fn new(gbm: &Given<DeviceState>, buffer: BufferObject, width: u32) -> Result<*mut abi::Bo, Failure> {
-    let layout = *buffer.layout();
+/// Makes the buffer that C gets, with the format and the width that were asked for; without memory where there is no buffer.
+pub fn new(
+    gbm: &Given<DeviceState>,
+    buffer: Option<BufferObject>,
+    layout: Layout,
+    (format, width): (Format, u32),
+) -> Result<*mut abi::Bo, Failure> {
     for (plane, Plane { offset_bytes, .. }) in layout.planes.iter().enumerate() {
         u32::try_from(*offset_bytes).map_err(|_| Failure::Offset { plane, offset_bytes: *offset_bytes })?;
     }
@@ -52,18 +59,41 @@ pub fn new(gbm: &Given<DeviceState>, buffer: BufferObject, width: u32) -> Result
         width,
         height: layout.height,
         stride: layout.planes.first().map_or(0, |plane| plane.stride_bytes),
-        format: layout.format,
-        handle: BoHandle::gem(buffer.bo_handle()),
+        format,
+        handle: buffer.as_ref().map_or(BoHandle::NONE, |buffer| BoHandle::gem(buffer.bo_handle())),
         user_data: null_mut(),
         destroy_user_data: None,
     };
-    let state = BoState { maps: Mutex::default(), in_rows: gbm.lies_in_rows(layout.modifier), buffer, width };
+    let (in_rows, is_cached) = (gbm.lies_in_rows(layout.modifier), buffer.as_ref().is_some_and(|buffer| gbm.is_cached(buffer)));
+    let state = BoState { maps: Mutex::default(), buffer, layout, width, in_rows, is_cached };
     Ok(Box::into_raw(Box::new(NativeBo { public, state })).cast())
 }
 
 impl BoState {
-    fn plane(&self, plane: c_int) -> Result<&Plane, Failure> {
-        let planes = &self.buffer.layout().planes;
+    /// The kernel's buffer.
+    ///
+    /// # Errors
+    /// [`Failure::NoMemory`].
+    pub fn buffer(&self) -> Result<&BufferObject, Failure> {
+        self.buffer.as_ref().ok_or(Failure::NoMemory)
+    }
+
+    /// Where its bytes lie; it may be wider than it was asked to be.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Whether the CPU is known to map it through its caches.
+    pub fn is_cached(&self) -> bool {
+        self.is_cached
+    }
+
+    /// A plane.
+    ///
+    /// # Errors
+    /// [`Failure::Plane`] for one that is not there.
+    pub fn plane(&self, plane: c_int) -> Result<&Plane, Failure> {
+        let planes = &self.layout.planes;
         let found = usize::try_from(plane).ok().and_then(|index| planes.get(index));
         found.ok_or(Failure::Plane { plane, count: planes.len() })
     }
@@ -80,7 +110,13 @@ door! {
         // SAFETY: a list is not null here, and gbm.h says that `count` elements are there.
         let modifiers = unsafe { slice(modifiers, count as usize) };
         let request = plan::request(&gbm, (width, height), format, flags, modifiers)?;
-        new(&gbm, gbm.guest.create(&request)?, width)
+        let asked_for = (abi::canonical(format), width);
+        if gbm.flavour.wants_no_memory(flags) {
+            return new(&gbm, None, gbm.guest.layout(&request)?, asked_for);
+        }
+        let buffer = gbm.guest.create(&request)?;
+        let layout = *buffer.layout();
+        new(&gbm, Some(buffer), layout, asked_for)
     }
 }
 
@@ -96,7 +132,7 @@ door! {
 door! {
     /// A new descriptor, for reading and writing; -1 when it can't be exported.
     pub fn bo_get_fd(bo: Given<BoState>) -> c_int, or -1, {
-        Ok(bo.buffer.export()?.into_raw_fd())
+        Ok(bo.buffer()?.export()?.into_raw_fd())
     }
 }
 
@@ -104,14 +140,14 @@ door! {
     /// The same, of the buffer that a plane is in.
     pub fn bo_get_plane_fd(bo: Given<BoState>, plane: c_int) -> c_int, or -1, {
         bo.plane(plane)?;
-        Ok(bo.buffer.export()?.into_raw_fd())
+        Ok(bo.buffer()?.export()?.into_raw_fd())
     }
 }
 
 door! {
     /// How many planes it has.
     pub fn bo_get_planes(bo: Given<BoState>) -> c_int, or -1, {
-        Ok(bo.buffer.layout().planes.len() as c_int)
+        Ok(bo.layout.planes.len() as c_int)
     }
 }
 
@@ -119,7 +155,7 @@ door! {
     /// The kernel's handle of the buffer that a plane is in; -1 for a plane that is not there.
     pub fn bo_get_handle(bo: Given<BoState>, plane: c_int) -> BoHandle, or BoHandle::NONE, {
         bo.plane(plane)?;
-        Ok(BoHandle::gem(bo.buffer.bo_handle()))
+        Ok(BoHandle::gem(bo.buffer()?.bo_handle()))
     }
 }
 
@@ -141,6 +177,6 @@ door! {
 door! {
     /// The modifier: the real one, INVALID where the host does not say.
     pub fn bo_get_modifier(bo: Given<BoState>) -> Modifier, or Modifier::INVALID, {
-        Ok(bo.buffer.layout().modifier)
+        Ok(bo.layout.modifier)
     }
 }

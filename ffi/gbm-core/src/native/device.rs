@@ -3,15 +3,15 @@
 use super::{bo, import, map, plan, surface, write};
 use crate::abi::{self, Flags};
 use crate::door::{Given, Object};
-use crate::{Failure, door, trace};
+use crate::{Failure, Flavour, door, trace};
 use std::ffi::{CStr, c_int};
 use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{NonNull, null_mut};
 use thiserror::Error;
 use virgbm::guest::node::drm::{DrmNode, OpenError};
-use virgbm::guest::{self, BackendKind};
-use virgbm::wire::alloc::Capabilities;
+use virgbm::guest::{self, BackendKind, BufferObject};
+use virgbm::wire::alloc::{Backing, Capabilities};
 use virgbm::{Format, Modifier, Unsupported, Usage};
 
 /// The backend's name. Not "drm": Mesa's EGL takes a device of that name for Mesa's own, with fields that are not here.
@@ -34,6 +34,8 @@ struct NativeDevice {
 pub struct DeviceState {
     /// The guest library's device.
     pub guest: guest::Device,
+    /// Whose words its callers speak.
+    pub flavour: Flavour,
     /// What strides are multiples of at least.
     pub stride_bytes: u32,
 }
@@ -77,13 +79,13 @@ impl NotServed {
 ///
 /// # Errors
 /// [`NotServed`], which names the driver when it is another one.
-pub fn open(fd: BorrowedFd<'_>) -> Result<DeviceState, NotServed> {
-    open_with(|| Ok(DrmNode::from_borrowed_fd(fd)?))
+pub fn open(fd: BorrowedFd<'_>, flavour: Flavour) -> Result<DeviceState, NotServed> {
+    open_with(flavour, || Ok(DrmNode::from_borrowed_fd(fd)?))
 }
 
 /// Opens the device on a node, or on a host in this process.
-pub fn open_with(node: impl FnOnce() -> Result<DrmNode, NotServed>) -> Result<DeviceState, NotServed> {
-    Ok(DeviceState { guest: open_guest(node)?, stride_bytes: stride_alignment()? })
+pub fn open_with(flavour: Flavour, node: impl FnOnce() -> Result<DrmNode, NotServed>) -> Result<DeviceState, NotServed> {
+    Ok(DeviceState { guest: open_guest(node)?, flavour, stride_bytes: stride_alignment()? })
 }
 
 fn open_guest(node: impl FnOnce() -> Result<DrmNode, NotServed>) -> Result<guest::Device, NotServed> {
@@ -162,16 +164,23 @@ impl DeviceState {
 
     /// Whether a buffer that the CPU may touch is the same as one that it may not, but for a mapping.
     pub fn cpu_is_cheap(&self) -> bool {
-        match self.kind() {
-            Some(BackendKind::Virgl | BackendKind::Dumb) => true,
-            _ => self.guest.offer().capabilities.contains(Capabilities::HOST_VISIBLE),
-        }
+        self.has_copies() || self.guest.offer().capabilities.contains(Capabilities::HOST_VISIBLE)
+    }
+
+    /// Whether the host has copies of what the CPU maps.
+    pub fn has_copies(&self) -> bool {
+        matches!(self.kind(), Some(BackendKind::Virgl | BackendKind::Dumb))
+    }
+
+    /// Whether the CPU is known to map a buffer through its caches: the kernel keeps what the host said of them to itself.
+    pub fn is_cached(&self, buffer: &BufferObject) -> bool {
+        self.has_copies() || matches!(buffer.made_of(), Some(Backing::Memory | Backing::Guest))
     }
 
     /// Whether the CPU sees rows in a buffer of this modifier.
     pub fn lies_in_rows(&self, modifier: Modifier) -> bool {
-        // Where the guest's pages are a copy, they are rows whatever the host has.
-        modifier == Modifier::LINEAR || matches!(self.kind(), Some(BackendKind::Virgl | BackendKind::Dumb))
+        // Where the guest's pages are a copy, they are rows whatever the host chose; what somebody says to be tiles is none.
+        modifier == Modifier::LINEAR || modifier == Modifier::INVALID && self.has_copies()
     }
 }
 

@@ -2,18 +2,17 @@
 
 use super::bo;
 use super::device::DeviceState;
-use crate::abi::{self, Flags, ImportFd, ImportFdModifier};
+use crate::abi::{self, Flags, ImportFd, ImportFdModifier, ImportFdPlanar};
 use crate::door::{Given, argument};
-use crate::{Failure, door};
+use crate::{Failure, Flavour, ImportKind, door};
 use std::ffi::{c_int, c_void};
 use std::os::fd::BorrowedFd;
 use std::ptr::null_mut;
 use virgbm::guest::{self, BackendKind, BufferObject};
-use virgbm::usage::Dialect;
 use virgbm::{Format, Layout, LayoutError, Modifier, Plane, PlaneFormat, Planes, RequestError, Usage};
 
 /// What C says of a picture.
-struct Claim {
+pub struct Claim {
     format: Format,
     width: u32,
     height: u32,
@@ -26,9 +25,11 @@ door! {
     /// Makes a buffer of somebody's descriptors, which stay the caller's.
     pub fn bo_import(gbm: Given<DeviceState>, kind: u32, buffer: *mut c_void, flags: Flags) -> *mut abi::Bo, or null_mut(), {
         // SAFETY: it is this function's promise.
-        let claim = unsafe { Claim::from_c(kind, buffer, flags) }?;
+        let claim = unsafe { Claim::from_c(gbm.flavour, kind, buffer, flags) }?;
         let width = claim.width;
-        bo::new(&gbm, claim.import(&gbm)?, width)
+        let buffer = claim.import(&gbm)?;
+        let layout = *buffer.layout();
+        bo::new(&gbm, Some(buffer), layout, (layout.format, width))
     }
 }
 
@@ -46,23 +47,39 @@ pub unsafe fn check_import<'a>(
     flags: Flags,
 ) -> Result<BorrowedFd<'a>, Failure> {
     // SAFETY: the caller promises it.
-    let claim = unsafe { Claim::from_c(kind, buffer, flags) }?;
+    let claim = unsafe { Claim::from_c(device.flavour, kind, buffer, flags) }?;
     let (first, size_bytes) = claim.checked(device)?;
     claim.layout(claim.modifier, size_bytes)?;
     Ok(first)
 }
 
 impl Claim {
+    /// A picture in `planes`, each with its descriptor, stride and offset in bytes.
+    ///
+    /// # Safety
+    /// Descriptors that are open stay so while the claim is used.
+    pub unsafe fn new(
+        format: Format,
+        (width, height): (u32, u32),
+        modifier: Modifier,
+        planes: impl IntoIterator<Item = (c_int, u32, u32)>,
+    ) -> Result<Self, Failure> {
+        let signed = |number: u32| c_int::try_from(number).map_err(|_| too_wide(format, width, height));
+        let planes = planes.into_iter().map(|(fd, stride, offset)| Ok((fd, signed(stride)?, signed(offset)?)));
+        Ok(Self { format, width, height, modifier, planes: planes.collect::<Result<_, Failure>>()? })
+    }
+
     /// # Safety
     /// As [`check_import`].
-    unsafe fn from_c(kind: u32, buffer: *mut c_void, flags: Flags) -> Result<Self, Failure> {
-        Usage::from_dialect(Dialect::Gbm, flags.0.into())?;
-        match kind {
+    unsafe fn from_c(flavour: Flavour, kind: u32, buffer: *mut c_void, flags: Flags) -> Result<Self, Failure> {
+        Usage::from_dialect(flavour.dialect(), flags.0.into())?;
+        match flavour.import_kind(kind).ok_or(Failure::ImportType(kind))? {
             // SAFETY: gbm.h says that this type comes with this structure.
-            abi::IMPORT_FD => Self::from_fd(&unsafe { argument::<ImportFd>(buffer) }?),
+            ImportKind::Fd => Self::from_fd(&unsafe { argument::<ImportFd>(buffer) }?),
             // SAFETY: gbm.h says that this type comes with this structure.
-            abi::IMPORT_FD_MODIFIER => Self::from_fd_modifier(&unsafe { argument::<ImportFdModifier>(buffer) }?),
-            other => Err(Failure::ImportType(other)),
+            ImportKind::FdModifier => Self::from_fd_modifier(flavour, &unsafe { argument::<ImportFdModifier>(buffer) }?),
+            // SAFETY: gbm.h says that this type comes with this structure.
+            ImportKind::FdPlanar => Self::from_fd_planar(&unsafe { argument::<ImportFdPlanar>(buffer) }?),
         }
     }
 
@@ -72,20 +89,38 @@ impl Claim {
         Ok(Self { format: abi::canonical(format), width, height, modifier: Modifier::INVALID, planes: vec![(fd, stride, 0)] })
     }
 
-    fn from_fd_modifier(data: &ImportFdModifier) -> Result<Self, Failure> {
-        let ImportFdModifier { width, height, modifier, .. } = *data;
+    fn from_fd_modifier(flavour: Flavour, data: &ImportFdModifier) -> Result<Self, Failure> {
+        let ImportFdModifier { width, height, modifier, mut fds, strides, offsets, .. } = *data;
         let format = abi::canonical(data.format);
-        let (found, expected) = (data.num_fds as usize, format.planes().len());
+        let (mut found, expected) = (data.num_fds as usize, format.planes().len());
         if found > abi::MAX_PLANES {
             return Err(Failure::ImportPlanes { format, modifier, found, expected });
         }
-        let planes = data.fds.iter().zip(data.strides).zip(data.offsets).take(found);
+        if found == 1 && flavour.one_descriptor_serves_all() {
+            (fds, found) = ([fds[0]; abi::MAX_PLANES], expected);
+        }
+        let planes = fds.iter().zip(strides).zip(offsets).take(found);
         let planes = planes.map(|((fd, stride), offset)| (*fd, stride, offset)).collect();
         Ok(Self { format, width, height, modifier, planes })
     }
 
+    fn from_fd_planar(data: &ImportFdPlanar) -> Result<Self, Failure> {
+        let ImportFdPlanar { fds, width, height, format, strides, offsets, format_modifiers } = *data;
+        let (format, modifier) = (abi::canonical(format), format_modifiers[0]);
+        let count = format.planes().len();
+        if let Some(other) = format_modifiers.iter().take(count).find(|other| **other != modifier) {
+            return Err(Failure::TwoModifiers(modifier, *other));
+        }
+        let planes = fds.into_iter().zip(strides).zip(offsets).take(count);
+        // SAFETY: gbm.h says that the caller keeps them open during the call.
+        unsafe { Self::new(format, (width, height), modifier, planes.map(|((fd, stride), offset)| (fd, stride, offset))) }
+    }
+
     /// Imports the buffer. Of a modifier that the caller does not know the host is asked, who may have made it.
-    fn import(&self, device: &DeviceState) -> Result<BufferObject, Failure> {
+    ///
+    /// # Errors
+    /// [`Failure`], for what does not hold, and as the kernel refuses it.
+    pub fn import(&self, device: &DeviceState) -> Result<BufferObject, Failure> {
         let (first, size_bytes) = self.checked(device)?;
         let modifier = match self.modifier {
             Modifier::INVALID => self.implicit(device, first),

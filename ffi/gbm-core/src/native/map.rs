@@ -4,7 +4,7 @@ use super::bo::BoState;
 use crate::abi::Flags;
 use crate::door::Given;
 use crate::{Failure, door};
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::ptr::{NonNull, null_mut, without_provenance_mut};
 use std::sync::PoisonError;
 use virgbm::guest::{Access, Error, Mapping};
@@ -37,7 +37,7 @@ impl Maps {
 impl BoState {
     /// Maps a region once the GPU has done with the buffer.
     pub fn map(&self, region: Region, access: Access) -> Result<Mapping, Failure> {
-        let layout = self.buffer.layout();
+        let (layout, buffer) = (&self.layout, self.buffer()?);
         if !self.in_rows {
             return Err(Failure::Tiled(layout.modifier));
         }
@@ -51,8 +51,25 @@ impl BoState {
         if access.contains(Access::READ) {
             self.maps.lock().unwrap_or_else(PoisonError::into_inner).flush()?;
         }
-        self.buffer.wait()?;
-        Ok(self.buffer.map(region, access)?)
+        buffer.wait()?;
+        Ok(buffer.map(region, access)?)
+    }
+}
+
+impl BoState {
+    /// Maps a rectangle and keeps the mapping: gives its first byte in a plane, the stride there, and what `bo_unmap` takes.
+    ///
+    /// # Errors
+    /// [`Failure`], for what is not there or can't be mapped.
+    pub fn map_plane(&self, region: Region, flags: Flags, plane: c_int) -> Result<(*mut c_void, u32, *mut c_void), Failure> {
+        self.plane(plane)?;
+        let access = u8::try_from(flags.0).ok().and_then(Access::from_bits).filter(|access| !access.is_empty());
+        let access = access.ok_or(Failure::Transfer(flags.0))?;
+        let mapping = self.map(region, access)?;
+        let rows = mapping.plane(plane as usize).ok_or(Error::Range { offset: 0, length: 0 })?;
+        let first = mapping.as_ptr().wrapping_add(rows.offset_bytes as usize);
+        let number = self.maps.lock().unwrap_or_else(PoisonError::into_inner).add(mapping);
+        Ok((first.cast(), rows.stride_bytes as u32, without_provenance_mut(number)))
     }
 }
 
@@ -63,17 +80,12 @@ door! {
         bo: Given<BoState>, x: u32, y: u32, width: u32, height: u32, flags: Flags, stride: NonNull<u32>,
         map_data: NonNull<*mut c_void>
     ) -> *mut c_void, or null_mut(), {
-        let access = u8::try_from(flags.0).ok().and_then(Access::from_bits).filter(|access| !access.is_empty());
-        let access = access.ok_or(Failure::Transfer(flags.0))?;
-        let mapping = bo.map(Region { x, y, width, height }, access)?;
-        let rows = mapping.plane(0).ok_or(Error::Range { offset: 0, length: 0 })?;
-        let first = mapping.as_ptr().wrapping_add(rows.offset_bytes as usize);
-        let number = bo.maps.lock().unwrap_or_else(PoisonError::into_inner).add(mapping);
+        let (first, stride_bytes, number) = bo.map_plane(Region { x, y, width, height }, flags, 0)?;
         // SAFETY: it is not null, and gbm.h says that a word is there.
-        unsafe { stride.write(rows.stride_bytes as u32) };
+        unsafe { stride.write(stride_bytes) };
         // SAFETY: it is not null, and gbm.h says that a pointer is there.
-        unsafe { map_data.write(without_provenance_mut(number)) };
-        Ok(first.cast())
+        unsafe { map_data.write(number) };
+        Ok(first)
     }
 }
 

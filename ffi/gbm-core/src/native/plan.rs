@@ -3,7 +3,6 @@
 use super::device::DeviceState;
 use crate::Failure;
 use crate::abi::{self, Flags};
-use virgbm::usage::Dialect;
 use virgbm::{BufferRequest, Format, Modifier, Support, Unsupported, Usage};
 
 /// What gbm's flags do not say and its users do with any buffer: they draw to it, sample it, and map it. Each is asked for where
@@ -23,17 +22,28 @@ pub fn request(
     flags: Flags,
     modifiers: &[Modifier],
 ) -> Result<BufferRequest, Failure> {
-    let format = abi::canonical(format);
+    let format = device.flavour.laid_out_as(abi::canonical(format), flags);
     if flags.contains(Flags(Flags::CURSOR.0 | Flags::RENDERING.0)) {
         return Err(Failure::RenderedCursor);
     }
     if flags.contains(Flags::LINEAR) && !modifiers.is_empty() {
         return Err(Failure::LinearWithList);
     }
-    let usage = Usage::from_dialect(Dialect::Gbm, flags.0.into())?;
+    let usage = Usage::from_dialect(device.flavour.dialect(), flags.0.into())?;
+    request_for_usage(device, (width, height), format, usage, modifiers)
+}
+
+/// The request for a buffer of a usage; where that is none, it is for whatever the caller's flavour may mean.
+pub fn request_for_usage(
+    device: &DeviceState,
+    (width, height): (u32, u32),
+    format: Format,
+    usage: Usage,
+    modifiers: &[Modifier],
+) -> Result<BufferRequest, Failure> {
     let mut request = BufferRequest::new(format, width, height, usage);
     let support = *choose(device, &mut request, modifiers)?;
-    let mut wishes = DRAWN;
+    let mut wishes = DRAWN | device.flavour.unsaid(usage);
     if device.cpu_is_cheap() && device.lies_in_rows(support.modifier) && !usage.contains(Usage::PROTECTED) {
         wishes |= MAPPED;
     }

@@ -9,7 +9,7 @@ use virgbm::guest::{Access, Mapping};
 door! {
     /// Writes `count` bytes; the padding of rows is skipped. -1 when they do not fit or the CPU can't reach the buffer.
     pub fn bo_write(bo: Given<BoState>, buf: *const c_void, count: usize) -> c_int, or -1, {
-        let layout = bo.buffer.layout();
+        let layout = bo.layout;
         if count as u64 > layout.size_bytes {
             return Err(Failure::TooLong { count, size_bytes: layout.size_bytes });
         }
@@ -21,7 +21,7 @@ door! {
         // What is not written must stay, also where the host has a copy.
         let whole = count as u64 == layout.size_bytes;
         let access = if whole { Access::WRITE } else { Access::READ | Access::WRITE };
-        let mapping = bo.map(bo.buffer.layout().whole(), access)?;
+        let mapping = bo.map(layout.whole(), access)?;
         write(&mapping, data)?;
         mapping.finish()?;
         Ok(0)

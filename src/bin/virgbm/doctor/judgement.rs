@@ -1,6 +1,7 @@
 //! What the facts mean for whoever looks at the guest's screen, one function a question.
 
 use super::facts::{Facts, Screen};
+use crate::capsets;
 use serde::Serialize;
 use virgbm::guest::BackendKind;
 
@@ -48,8 +49,8 @@ impl Finding {
     }
 }
 
-/// Capsets by which a GPU of the host draws: virgl, virgl2, gfxstream, venus, drm.
-const DRAWING_CAPSETS: u64 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 6;
+/// virgbm's own capset.
+const OUR_CAPSET: u64 = 1 << virgbm::wire::alloc::CAPSET_ID;
 
 /// From this kernel on, buffers of other drivers can be imported and shown.
 const IMPORTS_FOREIGN: (u32, u32) = (6, 14);
@@ -93,6 +94,12 @@ fn backend(facts: &Facts) -> Finding {
             Verdict::Slow,
             "cross-domain: each new size is asked for, and no refusal tells why",
             advice,
+        ),
+        Ok(BackendKind::Virgl) if facts.capsets & OUR_CAPSET != 0 => Finding::new(
+            "allocation",
+            Verdict::Slow,
+            "virgl: the host draws, and what virgbm would allocate there leaves as no dma-buf that GL could draw into",
+            "on the host `modprobe udmabuf`, and let `virgbm host` open /dev/udmabuf",
         ),
         Ok(BackendKind::Virgl) => Finding::new(
             "allocation",
@@ -159,15 +166,16 @@ fn window(facts: &Facts) -> Option<Finding> {
 }
 
 fn drawing(facts: &Facts) -> Finding {
-    if facts.capsets & DRAWING_CAPSETS != 0 {
-        return Finding::good("drawing", "a GPU of the host is offered to the guest's GL or Vulkan driver");
+    let offered = capsets::that_draw(facts.capsets);
+    if !offered.is_empty() {
+        return Finding::good("drawing", format!("the host draws for the guest's GL or Vulkan driver: {}", offered.join(", ")));
     }
     let because = "no GPU is offered: GL is drawn by the guest's CPU, and wlroots wants WLR_RENDERER_ALLOW_SOFTWARE=1 for it";
     Finding::new(
         "drawing",
         Verdict::Slow,
         because,
-        "QEMU's virtio-gpu-gl-pci with a display that has GL, or a pixman renderer in the guest",
+        "`virgbm host --renderer virgl`, QEMU's virtio-gpu-gl-pci with a display that has GL, or a pixman renderer in the guest",
     )
 }
 
@@ -208,6 +216,14 @@ mod tests {
     fn our_device_lacks_a_gpu_and_nothing_else() {
         assert_eq!(verdicts(&facts()), [("drawing", Verdict::Slow)]);
         assert_eq!(verdicts(&Facts { capsets: 1 << 2, ..facts() }), []);
+    }
+
+    #[test]
+    fn a_host_that_draws_and_has_no_dma_bufs_is_told_of_udmabuf() {
+        let findings = judge(&Facts { capsets: 1 << 20 | 1 << 2, backend: Ok(BackendKind::Virgl), ..facts() });
+        let slow: Vec<_> = findings.iter().filter(|finding| finding.verdict == Verdict::Slow).collect();
+        assert_eq!(slow.len(), 1);
+        assert!(slow[0].advice.unwrap().contains("udmabuf"));
     }
 
     #[test]

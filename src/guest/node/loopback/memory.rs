@@ -1,7 +1,7 @@
 //! The guest's pages, each buffer's in a memfd of its own, at guest-physical addresses that are never used twice.
 
 use crate::host::{FilePiece, GuestMemory, OutsideGuestMemory};
-use crate::sys::{memfd, mmap::Mmap};
+use crate::sys::{host_pages::HostPages, memfd, mmap::Mmap};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -16,7 +16,7 @@ const START: u64 = 1 << 32;
 pub struct Pages {
     pub address: u64,
     pub file: Arc<File>,
-    map: Mmap,
+    map: Arc<Mmap>,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ impl Ram {
     /// New zeroed pages.
     pub fn allocate(&self, bytes: u64) -> io::Result<Arc<Pages>> {
         let fd = memfd::sealed(bytes)?;
-        let map = Mmap::shared(fd.as_fd(), 0, bytes, None)?;
+        let map = Arc::new(Mmap::shared(fd.as_fd(), 0, bytes, None)?);
         let mut ram = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let address = START + ram.used;
         // A hole behind each buffer: an access that runs over its end finds nothing.
@@ -53,7 +53,12 @@ impl Ram {
     }
 
     /// Calls `each` with the buffer that holds the range, and where in it.
-    fn at<T>(&self, address: u64, length: u64, each: impl FnOnce(&Mmap, usize) -> Option<T>) -> Result<T, OutsideGuestMemory> {
+    fn at<T>(
+        &self,
+        address: u64,
+        length: u64,
+        each: impl FnOnce(&Arc<Mmap>, usize) -> Option<T>,
+    ) -> Result<T, OutsideGuestMemory> {
         let ram = self.map();
         let pages = ram.by_address.range(..=address).next_back();
         pages
@@ -85,6 +90,11 @@ impl GuestMemory for Ram {
         let offset = address - start;
         let inside = offset.checked_add(length)? <= pages.map.len() as u64;
         inside.then(|| FilePiece { file: pages.file.clone(), offset, length })
+    }
+
+    fn host_pages(&self, address: u64, length: u64) -> Option<HostPages> {
+        let bytes = usize::try_from(length).ok()?;
+        self.at(address, length, |map, at| HostPages::of_mapping(map, at, bytes)).ok()
     }
 
     fn store_release(&self, address: u64, value: u32) -> Result<(), OutsideGuestMemory> {

@@ -94,7 +94,9 @@ impl From<ResolveError> for Failure {
                 ImageRefused::Usage { .. } => Status::Usage.into(),
                 ImageRefused::Modifier(_) => Status::NoCommonModifier.into(),
                 ImageRefused::Limit { .. } => Status::Extent.into(),
-                ImageRefused::Parameter { .. } => Status::Malformed.into(),
+                ImageRefused::Parameter { .. } | ImageRefused::Plane { .. } | ImageRefused::Descriptor(_) => {
+                    Status::Malformed.into()
+                }
                 ImageRefused::Size { .. } => Status::SizeMismatch.into(),
             },
             ResolveError::Memory(error) => Self::with_errno(Status::OutOfMemory, &error.source),

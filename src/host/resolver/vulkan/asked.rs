@@ -1,13 +1,14 @@
 //! ALLOC_VK: the guest's numbers, checked one by one before the driver sees them, since a driver may believe them all.
 
 use super::formats;
-use super::sys::{Device, ImageSpec, Tiling};
+use super::sys::{Device, Handle, ImageSpec, Tiling};
 use crate::host::resolver::ImageRefused;
 use crate::wire::alloc::VkImage;
 use crate::{ComponentKind, Format, FormatClass, FormatInfo};
 use ash::vk;
 
-/// `VkImageCreateFlagBits` and `VkImageUsageFlagBits` that such an image may have.
+/// `VkImageCreateFlagBits` and `VkImageUsageFlagBits` that such an image may have. Disjoint planes are what a driver allows
+/// (`VK_FORMAT_FEATURE_DISJOINT_BIT`) and none demands: every image can have one memory, and a blob is one.
 const FLAGS: vk::ImageCreateFlags = vk::ImageCreateFlags::from_raw(
     vk::ImageCreateFlags::MUTABLE_FORMAT.as_raw()
         | vk::ImageCreateFlags::CUBE_COMPATIBLE.as_raw()
@@ -71,11 +72,31 @@ impl Asked {
         Ok(Self { info, view_formats, spec, modifiers })
     }
 
-    /// Lets the driver check it, and gives `work` the image that it makes: as a dma-buf where that can be and `exported` allows.
+    /// Whose creation parameters these are, as a guest would describe it.
+    pub fn describe(spec: &ImageSpec<'_>) -> VkImage {
+        let vk::Extent3D { width, height, depth } = spec.extent;
+        VkImage {
+            flags: spec.flags.as_raw().into(),
+            image_type: (spec.kind.as_raw() as u32).into(),
+            format: (spec.format.as_raw() as u32).into(),
+            width: width.into(),
+            height: height.into(),
+            depth: depth.into(),
+            levels: spec.levels.into(),
+            layers: spec.layers.into(),
+            samples: spec.samples.as_raw().into(),
+            tiling: (spec.tiling.raw().as_raw() as u32).into(),
+            usage: spec.usage.as_raw().into(),
+            view_format_count: (spec.view_formats.len() as u32).into(),
+            ..VkImage::default()
+        }
+    }
+
+    /// Lets the driver check it, and gives `work` the image that it makes: for those whom it is `shared` with, where that can be.
     pub fn with_limits<T, E: From<ImageRefused>>(
         &self,
         device: &Device,
-        exported: bool,
+        shared: Option<Handle>,
         work: impl FnOnce(&ImageSpec<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let asked = self.modifiers.as_deref().unwrap_or(&[]);
@@ -83,13 +104,13 @@ impl Asked {
             return Err(ImageRefused::Modifier(asked.len()).into());
         }
         let base = ImageSpec { view_formats: &self.view_formats, ..self.spec };
-        for exported in [true, false].into_iter().filter(|wanted| exported || !wanted) {
-            let base = ImageSpec { exported, ..base };
+        for shared in shared.map(Some).into_iter().chain([None]) {
+            let base = ImageSpec { shared, ..base };
             let serves = |spec: &ImageSpec<'_>| check_limits(device, spec);
             if self.modifiers.is_none() {
                 match serves(&base) {
                     Ok(()) => return work(&base),
-                    Err(_) if exported => continue,
+                    Err(_) if shared.is_some() => continue,
                     Err(refused) => return Err(refused.into()),
                 }
             }
@@ -147,7 +168,7 @@ fn shape(image: &VkImage, info: &FormatInfo) -> Result<ImageSpec<'static>, Image
     let tiling = if image.tiling.get() == 1 { Tiling::Linear } else { Tiling::Optimal };
     let extent = vk::Extent3D { width, height, depth };
     let samples = vk::SampleCountFlags::from_raw(samples);
-    Ok(ImageSpec { kind, levels, layers, samples, tiling, ..super::image::plain(formats::raw(number), extent) })
+    Ok(ImageSpec { kind, levels, layers, samples, tiling, ..super::maker::plain(formats::raw(number), extent) })
 }
 
 /// Views of another format need a mutable image, and texels of the same size.
@@ -173,8 +194,8 @@ fn check_views(flags: vk::ImageCreateFlags, number: u32, info: &FormatInfo, view
 fn check_limits(device: &Device, spec: &ImageSpec<'_>) -> Result<(), ImageRefused> {
     let why = "the driver makes no such image";
     let unable = ImageRefused::Usage { what: "usage", value: spec.usage.as_raw(), why };
-    let limits = device.adapter().limits(spec).map_err(|_| unable.clone())?;
-    if spec.exported && !limits.exportable {
+    let limits = device.limits(spec).map_err(|_| unable.clone())?;
+    if spec.shared.is_some() && !limits.exportable {
         return Err(unable);
     }
     let vk::Extent3D { width, height, depth } = limits.extent;

@@ -105,6 +105,7 @@ mod tests {
             driver: String::new(),
             kind,
             uuid: [7; 16],
+            driver_uuid: [8; 16],
             nodes: vec![(226, 0), (226, 128)],
             version: VERSION,
             largest_side: 4096,

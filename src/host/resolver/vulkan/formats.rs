@@ -1,7 +1,7 @@
 //! Formats in Vulkan's words: numbers, planes, extents and usages. The numbers themselves are a column of the format table.
 
 use super::sys::Region;
-use crate::{ComponentKind, Format, FormatClass, FormatInfo, Layout, PlaneFormat, Usage};
+use crate::{Alignment, BufferRequest, Format, FormatInfo, Layout, PlaneFormat, Usage};
 use ash::vk;
 
 /// What every image can do: it is zeroed by a copy or a clear, and looked at by a copy.
@@ -56,18 +56,6 @@ pub fn usages_to_try(features: vk::FormatFeatureFlags) -> Vec<Usage> {
     all
 }
 
-/// What else a linear image is good for, which the host and other devices see row by row; `mapped` when the CPU sees it too.
-pub fn linear_usages(info: &FormatInfo, mapped: bool) -> Usage {
-    use Usage as U;
-    let mut usages = U::CAMERA_WRITE | U::CAMERA_READ | U::VIDEO_ENCODER;
-    usages |= if info.class == FormatClass::Yuv { U::VIDEO_DECODER } else { U::FRONT_RENDERING };
-    usages.set(U::CPU, mapped);
-    if info.format.virtio_2d().is_some() {
-        usages |= if info.has(ComponentKind::A) { U::SCANOUT | U::CURSOR } else { U::SCANOUT };
-    }
-    usages
-}
-
 /// The aspect of plane `index` of a format in a copy, or in a linear image without a modifier.
 pub fn plane_aspect(info: &FormatInfo, index: usize) -> vk::ImageAspectFlags {
     match (info.planes.len(), vulkan_plane(info, index)) {
@@ -112,6 +100,12 @@ pub fn regions(info: &FormatInfo, extent: vk::Extent3D, layout: &Layout) -> Opti
         .collect()
 }
 
+/// The planes of an image of one layer without padding, as a copy may lay them into a buffer: offsets are whole texels.
+pub fn packed(info: &FormatInfo, extent: vk::Extent3D) -> Option<Layout> {
+    let whole = BufferRequest::new(info.format, extent.width, extent.height, Usage::TEXTURE);
+    Layout::linear(&whole, Alignment { offset_bytes: 16, ..Alignment::PACKED }).ok()
+}
+
 /// The planes of an image with `layers`, each filled from the start of a buffer, whose size is the largest `end_bytes`.
 pub fn regions_of_zeroes(info: &FormatInfo, extent: vk::Extent3D, layers: u32) -> Option<Vec<Region>> {
     let planes = info.planes.iter().enumerate();
@@ -139,7 +133,6 @@ fn texels_of(format: &PlaneFormat, extent: vk::Extent3D) -> Texels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Alignment, BufferRequest};
 
     fn info(format: Format) -> &'static FormatInfo {
         format.info().unwrap()

@@ -1,231 +1,36 @@
-//! [`VulkanImage`]: a driver's image with its memory, and [`Maker`], which makes them.
+//! [`VulkanImage`]: a driver's image with its memory.
 //!
 //! Linear images go to memory that the CPU sees, where the driver has such for them: they stay mapped while they live. A dma-buf
-//! is the one descriptor that leaves: an opaque one is for Vulkan only, and its first byte need not be the image's.
+//! is the one descriptor that a guest or a window ever sees: an opaque one, where the driver has no better, is for another Vulkan of
+//! the same driver.
 
-use super::formats::{self, regions, regions_of_zeroes};
-use super::sys::{Buffer, CallFailed, Device, Image as Raw, ImageLimits, ImageSpec, Memory, MemorySpec, Region, Tiling, Use};
-use crate::host::resolver::{Export, ExportKind, Image, ImageRefused, OutOfMemory, ResolveError, Shown, Window};
-use crate::sys::dmabuf;
+use super::formats::{self, regions_of_zeroes};
+use super::sys::{Buffer, CallFailed, Device, Handle, Image as Raw, ImageSpec, Memory, Region, Use};
+use crate::host::Picture;
+use crate::host::resolver::foreign;
+use crate::host::resolver::{Export, ExportKind, Image, ImageRefused, OpaqueMemory, OutOfMemory, ResolveError, Shown, Window};
 use crate::wire::virtio_gpu::{MAP_CACHE_CACHED, MAP_CACHE_UNCACHED, MAP_CACHE_WC};
-use crate::{BufferRequest, Extent, FormatInfo, Layout, Modifier, Support, Unsupported, Usage};
+use crate::{FormatInfo, Layout};
 use ash::vk;
-use rustix::fs::SeekFrom;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-const PAGE_BYTES: u64 = 4096;
-
-/// A format with a modifier, as the driver makes images of it.
-#[derive(Clone, Debug)]
-pub struct Offered {
-    pub support: Support,
-    pub info: &'static FormatInfo,
-    pub limits: ImageLimits,
-    /// The modifier as a list of one, or none for an image that is linear without one.
-    pub modifiers: Vec<u64>,
-}
-
-impl Offered {
-    fn tiling(&self) -> Tiling<'_> {
-        if self.modifiers.is_empty() { Tiling::Linear } else { Tiling::Modifiers(&self.modifiers) }
-    }
-
-    /// The image of a request.
-    pub fn spec(&self, request: &BufferRequest, exported: bool) -> Result<ImageSpec<'_>, ResolveError> {
-        let BufferRequest { format, width, height, layers, usage, .. } = *request;
-        let vk::Extent3D { width: widest, height: highest, .. } = self.limits.extent;
-        let largest = Extent { width: widest, height: highest, layers: self.limits.layers };
-        let extent = formats::extent(self.info, width, height)
-            .filter(|extent| extent.width <= widest && extent.height <= highest && layers <= largest.layers)
-            .ok_or(Unsupported::Extent { width, height, layers, largest })?;
-        let number = formats::number(format).ok_or(Unsupported::Format { format })?;
-        let offered = self.support.usages;
-        let missing = usage.difference(offered | Usage::LINEAR);
-        if !missing.is_empty() {
-            return Err(Unsupported::Usage { format, missing, offered }.into());
-        }
-        Ok(ImageSpec { layers, usage: formats::image_usage(usage), tiling: self.tiling(), exported, ..plain(number, extent) })
-    }
-}
-
-/// An image of one level, layer and sample.
-pub fn plain(format: vk::Format, extent: vk::Extent3D) -> ImageSpec<'static> {
-    ImageSpec {
-        flags: vk::ImageCreateFlags::empty(),
-        kind: vk::ImageType::TYPE_2D,
-        format,
-        extent,
-        levels: 1,
-        layers: 1,
-        samples: vk::SampleCountFlags::TYPE_1,
-        usage: formats::TRANSFERS,
-        view_formats: &[],
-        tiling: Tiling::Optimal,
-        exported: false,
-    }
-}
-
-/// Whose planes are where.
-#[derive(Clone, Copy)]
-pub struct Named<'a> {
-    pub request: &'a BufferRequest,
-    pub info: &'static FormatInfo,
-    pub modifier: Modifier,
-    pub plane_count: u32,
-    /// Whether the image has its modifier from a list.
-    pub listed: bool,
-}
-
-impl Named<'_> {
-    /// Where the driver says that the planes lie, checked.
-    fn layout(&self, image: &Raw) -> Result<Layout, ResolveError> {
-        let Self { request, info, modifier, .. } = *self;
-        let BufferRequest { format, width, height, layers, .. } = *request;
-        let aspect = if self.listed { formats::memory_aspect } else { formats::plane_aspect };
-        let places: Vec<_> = (0..self.plane_count as usize).map(|plane| image.place(aspect(info, plane))).collect();
-        let stride = |place: &vk::SubresourceLayout| u32::try_from(place.row_pitch).unwrap_or(u32::MAX);
-        let planes: Vec<_> = places.iter().map(|place| (stride(place), place.offset)).collect();
-        let size_bytes = image.requirements().bytes;
-        let array_pitch = places.first().map_or(0, |place| place.array_pitch);
-        let layer_bytes = if layers > 1 { array_pitch } else { size_bytes };
-        let first = Layout::reported(format, (width, height), modifier, &planes, layer_bytes)?;
-        let layout = Layout { layers, size_bytes, ..first };
-        layout.check()?;
-        Ok(layout)
-    }
-}
-
-/// What makes images on one device.
-pub struct Maker {
-    pub device: Arc<Device>,
-    /// Whether their memory leaves as dma-bufs.
-    pub exported: bool,
-    /// Whether the CPU may see linear ones; tests do without.
-    pub mapped: bool,
-}
-
-impl Maker {
-    /// The layout of a request's image, which is made for that without memory.
-    pub fn layout(&self, request: &BufferRequest, offered: &Offered) -> Result<Layout, ResolveError> {
-        let spec = offered.spec(request, self.exported)?;
-        let image = Raw::new(&self.device, &spec).map_err(|failed| refusal(failed, 0))?;
-        named(request, offered).layout(&image)
-    }
-
-    /// A request's image, whose layout is as agreed.
-    pub fn image(
-        &self,
-        request: &BufferRequest,
-        offered: &Offered,
-        agreed: &Layout,
-        blob_bytes: u64,
-    ) -> Result<VulkanImage, ResolveError> {
-        let spec = offered.spec(request, self.exported)?;
-        let image = Raw::new(&self.device, &spec).map_err(|failed| refusal(failed, blob_bytes))?;
-        let layout = named(request, offered).layout(&image)?;
-        if layout != *agreed {
-            return Err(ResolveError::Driver(io::Error::other("its second layout of the same picture differs from the first")));
-        }
-        self.furnish(image, &spec, offered.info, Some(&layout), blob_bytes)
-    }
-
-    /// An image as the guest describes it, and its layout where it has one that others understand.
-    pub fn described(
-        &self,
-        spec: &ImageSpec<'_>,
-        info: &'static FormatInfo,
-        blob_bytes: u64,
-        plane_count: impl FnOnce(u64) -> u32,
-    ) -> Result<(VulkanImage, Option<Layout>), ResolveError> {
-        let image = Raw::new(&self.device, spec).map_err(|failed| refusal(failed, blob_bytes))?;
-        let modifier = match spec.tiling {
-            Tiling::Optimal => None,
-            Tiling::Linear => Some(0),
-            Tiling::Modifiers(_) => image.modifier().map_err(|failed| refusal(failed, blob_bytes))?,
-        };
-        let is_picture = spec.kind == vk::ImageType::TYPE_2D && spec.levels == 1;
-        let layout = match modifier.filter(|_| is_picture) {
-            Some(modifier) => {
-                let listed = matches!(spec.tiling, Tiling::Modifiers(_));
-                let plane_count = if listed { plane_count(modifier) } else { info.planes.len() as u32 };
-                let vk::Extent3D { width, height, .. } = spec.extent;
-                let request = BufferRequest::new(info.format, width, height, Usage::TEXTURE).with_layers(spec.layers);
-                let named = Named { request: &request, info, modifier: Modifier::new(modifier), plane_count, listed };
-                Some(named.layout(&image)?)
-            }
-            None => None,
-        };
-        Ok((self.furnish(image, spec, info, layout.as_ref(), blob_bytes)?, layout))
-    }
-
-    /// Gives an image zeroed memory, and that a descriptor.
-    fn furnish(
-        &self,
-        image: Raw,
-        spec: &ImageSpec<'_>,
-        info: &'static FormatInfo,
-        layout: Option<&Layout>,
-        blob_bytes: u64,
-    ) -> Result<VulkanImage, ResolveError> {
-        let refused = |failed| refusal(failed, blob_bytes);
-        let requirements = image.requirements();
-        if blob_bytes < requirements.bytes {
-            return Err(ImageRefused::Size { blob_bytes, image_bytes: requirements.bytes }.into());
-        }
-        let whole = blob_bytes.checked_next_multiple_of(PAGE_BYTES).ok_or_else(|| refused(out_of_memory()))?;
-        // Memory of an image alone has the image's own size: what a guest with large pages adds needs memory of the other kind.
-        let exact = requirements.bytes == whole;
-        let dedicated = requirements.requires_dedicated || requirements.prefers_dedicated && exact;
-        let bytes = if dedicated { requirements.bytes } else { whole };
-        if !bytes.is_multiple_of(PAGE_BYTES) {
-            return Err(ResolveError::Driver(io::Error::other(format!("{bytes} bytes of an image alone are no whole pages"))));
-        }
-        let linear = layout.filter(|layout| layout.modifier == Modifier::LINEAR);
-        let types = &self.device.facts().memory_types;
-        let wanted = if linear.is_some() && self.mapped { FOR_CPU } else { FOR_GPU };
-        let memory_type = choose_type(types, requirements.types, wanted).ok_or_else(|| refused(out_of_memory()))?;
-        let kind = types.get(memory_type as usize).copied().unwrap_or_default();
-        let mapped = linear.is_some() && self.mapped && kind.contains(COHERENT);
-        let memory = MemorySpec { bytes, memory_type, dedicated, exported: spec.exported, mapped };
-        let memory = Memory::new(&self.device, &memory, Some(&image)).map_err(refused)?;
-        image.bind(&memory).map_err(refused)?;
-        let access = match linear {
-            Some(_) if mapped => Access::Mapped { cached: kind.contains(vk::MemoryPropertyFlags::HOST_CACHED) },
-            Some(layout) if spec.layers == 1 => {
-                regions(info, spec.extent, layout).map_or(Access::None, |rows| Access::Copied(Mutex::new(rows)))
-            }
-            _ => Access::None,
-        };
-        let mut made = VulkanImage { image, memory, device: self.device.clone(), bytes, access, descriptor: None };
-        made.zero(spec, info).map_err(refused)?;
-        if spec.exported {
-            made.descriptor = Some(made.dma_buf()?);
-        }
-        Ok(made)
-    }
-}
-
-fn named<'a>(request: &'a BufferRequest, offered: &Offered) -> Named<'a> {
-    let Support { modifier, plane_count, .. } = offered.support;
-    Named { request, info: offered.info, modifier, plane_count, listed: !offered.modifiers.is_empty() }
-}
-
-const COHERENT: vk::MemoryPropertyFlags = vk::MemoryPropertyFlags::from_raw(
+pub const COHERENT: vk::MemoryPropertyFlags = vk::MemoryPropertyFlags::from_raw(
     vk::MemoryPropertyFlags::HOST_VISIBLE.as_raw() | vk::MemoryPropertyFlags::HOST_COHERENT.as_raw(),
 );
 
 /// What memory should be, the best first. Reads of memory that is not cached are ten times slower.
-const FOR_CPU: &[vk::MemoryPropertyFlags] = &[
+pub const FOR_CPU: &[vk::MemoryPropertyFlags] = &[
     vk::MemoryPropertyFlags::from_raw(COHERENT.as_raw() | vk::MemoryPropertyFlags::HOST_CACHED.as_raw()),
     COHERENT,
     vk::MemoryPropertyFlags::empty(),
 ];
-const FOR_GPU: &[vk::MemoryPropertyFlags] = &[vk::MemoryPropertyFlags::DEVICE_LOCAL, vk::MemoryPropertyFlags::empty()];
+pub const FOR_GPU: &[vk::MemoryPropertyFlags] = &[vk::MemoryPropertyFlags::DEVICE_LOCAL, vk::MemoryPropertyFlags::empty()];
 
 /// The first memory type among those of `bits` that is as wanted; protected memory and what has no pages yet never.
-fn choose_type(types: &[vk::MemoryPropertyFlags], bits: u32, wanted: &[vk::MemoryPropertyFlags]) -> Option<u32> {
+pub fn choose_type(types: &[vk::MemoryPropertyFlags], bits: u32, wanted: &[vk::MemoryPropertyFlags]) -> Option<u32> {
     let never = vk::MemoryPropertyFlags::PROTECTED | vk::MemoryPropertyFlags::LAZILY_ALLOCATED;
     let serves = |index: u32, kind: vk::MemoryPropertyFlags| bits & 1 << index != 0 && !kind.intersects(never);
     let of = |wanted| (0..).zip(types).find(|(index, kind)| serves(*index, **kind) && kind.contains(wanted));
@@ -242,7 +47,7 @@ pub fn staging(device: &Arc<Device>, bytes: u64) -> Result<Buffer, CallFailed> {
     Ok(buffer)
 }
 
-fn out_of_memory() -> CallFailed {
+pub fn out_of_memory() -> CallFailed {
     CallFailed { call: "vkAllocateMemory", result: vk::Result::ERROR_OUT_OF_DEVICE_MEMORY }
 }
 
@@ -254,12 +59,16 @@ pub fn refusal(failed: CallFailed, bytes: u64) -> ResolveError {
         R::ERROR_OUT_OF_HOST_MEMORY | R::ERROR_OUT_OF_DEVICE_MEMORY | R::ERROR_MEMORY_MAP_FAILED | R::ERROR_TOO_MANY_OBJECTS => {
             ResolveError::Memory(OutOfMemory { bytes, source: rustix::io::Errno::NOMEM.into() })
         }
+        R::ERROR_INVALID_EXTERNAL_HANDLE => ImageRefused::Descriptor("the driver does not take it").into(),
+        R::ERROR_INVALID_DRM_FORMAT_MODIFIER_PLANE_LAYOUT_EXT => {
+            ImageRefused::Descriptor("the driver does not take planes at such places").into()
+        }
         _ => ResolveError::Driver(io::Error::other(failed)),
     }
 }
 
 /// How its bytes are read and written.
-enum Access {
+pub enum Access {
     /// The CPU sees them.
     Mapped { cached: bool },
     /// By copies of these regions, one at a time.
@@ -271,12 +80,16 @@ enum Access {
 /// An image with its memory. The fields go in this order.
 pub struct VulkanImage {
     pub image: Raw,
-    memory: Memory,
-    device: Arc<Device>,
-    bytes: u64,
-    access: Access,
-    /// Its dma-buf.
-    descriptor: Option<OwnedFd>,
+    pub memory: Memory,
+    pub device: Arc<Device>,
+    pub bytes: u64,
+    pub access: Access,
+    /// The dma-buf that it came as.
+    pub source: Option<OwnedFd>,
+    /// What goes with its opaque descriptor.
+    pub opaque: Option<Box<OpaqueMemory>>,
+    /// Whether the CPU alone has used it. The first command takes it over as it is: the probe has seen that its bytes stay.
+    pub fresh: AtomicBool,
 }
 
 impl VulkanImage {
@@ -285,15 +98,20 @@ impl VulkanImage {
         matches!(self.access, Access::Mapped { .. })
     }
 
-    /// Its dma-buf.
-    pub fn descriptor(&self) -> Option<&OwnedFd> {
-        self.descriptor.as_ref()
+    /// Whether it leaves as a dma-buf.
+    pub fn is_dma_buf(&self) -> bool {
+        self.image.shared() == Some(Handle::DmaBuf)
     }
 
     /// Takes away what was in the memory: byte by byte where the CPU sees it, else texel by texel; the padding that a tiling adds
     /// is then as the kernel gave it, which zeroes what it takes from one process for another.
-    fn zero(&self, spec: &ImageSpec<'_>, info: &'static FormatInfo) -> Result<(), CallFailed> {
+    pub fn zero(&self, spec: &ImageSpec<'_>, info: &'static FormatInfo) -> Result<(), CallFailed> {
         if self.is_mapped() {
+            if spec.shared == Some(Handle::Opaque) {
+                // Whoever imports it takes it over from there.
+                let rests = self.rests();
+                self.device.submit(|recorder| recorder.turn(&self.image, rests, Use::Released))?;
+            }
             return self.memory.zero().ok_or_else(out_of_memory);
         }
         let converted = formats::is_converted(spec.format.as_raw() as u32);
@@ -314,12 +132,13 @@ impl VulkanImage {
     }
 
     /// A descriptor that is believed to be a dma-buf of all of it only when it is one: drivers have handed back memfds.
-    fn dma_buf(&self) -> Result<OwnedFd, ResolveError> {
-        let fd = self.memory.export().map_err(|failed| refusal(failed, self.bytes))?;
-        if !dmabuf::is_dma_buf(fd.as_fd()) {
-            return Err(ResolveError::Driver(io::Error::other("what it exports as a dma-buf is none")));
+    pub fn dma_buf(&self) -> Result<OwnedFd, ResolveError> {
+        if let Some(source) = &self.source {
+            return source.try_clone().map_err(ResolveError::Driver);
         }
-        let bytes = rustix::fs::seek(&fd, SeekFrom::End(0)).map_err(|errno| ResolveError::Driver(errno.into()))?;
+        let fd = self.memory.export(Handle::DmaBuf).map_err(|failed| refusal(failed, self.bytes))?;
+        let bytes = foreign::dma_buf_bytes(fd.as_fd());
+        let bytes = bytes.map_err(|refused| ResolveError::Driver(io::Error::other(format!("what it exports: {refused}"))))?;
         if bytes < self.bytes {
             let why = format!("its dma-buf of {bytes} bytes is smaller than the memory of {}", self.bytes);
             return Err(ResolveError::Driver(io::Error::other(why)));
@@ -327,15 +146,48 @@ impl VulkanImage {
         Ok(fd)
     }
 
-    fn fetch(&self, regions: &[Region]) -> io::Result<Buffer> {
-        let buffer = staging(&self.device, self.bytes).map_err(io::Error::other)?;
+    /// How the image rests before a command.
+    pub fn rests(&self) -> Use {
+        if self.fresh.swap(false, Ordering::Relaxed) { Use::New } else { Use::Released }
+    }
+
+    /// Lets the GPU copy regions to a buffer.
+    fn fetch(&self, regions: &[Region], bytes: u64) -> io::Result<Buffer> {
+        let buffer = staging(&self.device, bytes).map_err(io::Error::other)?;
+        let rests = self.rests();
         let copied = self.device.submit(|recorder| {
-            recorder.turn(&self.image, Use::Released, Use::Source);
+            recorder.turn(&self.image, rests, Use::Source);
             recorder.read(&self.image, &buffer, regions);
             recorder.turn(&self.image, Use::Source, Use::Released);
         });
         copied.map_err(io::Error::other)?;
         Ok(buffer)
+    }
+
+    /// What the GPU copies, packed; the layout has whole samples of chroma.
+    pub fn texels(&self, info: &FormatInfo, packed: &Layout) -> io::Result<Vec<u8>> {
+        let buffer = self.fetch(&regions_of(info, packed)?, packed.size_bytes)?;
+        let mut bytes = vec![0; usize::try_from(packed.size_bytes).map_err(io::Error::other)?];
+        buffer.memory.read(0, &mut bytes).ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok(bytes)
+    }
+
+    /// Lets the GPU write what is packed.
+    pub fn set_texels(&self, info: &FormatInfo, packed: &Layout, bytes: &[u8]) -> io::Result<()> {
+        let buffer = staging(&self.device, packed.size_bytes).map_err(io::Error::other)?;
+        buffer.memory.write(0, bytes).ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.put(&regions_of(info, packed)?, &buffer)
+    }
+
+    /// Lets the GPU copy regions from a buffer.
+    fn put(&self, regions: &[Region], buffer: &Buffer) -> io::Result<()> {
+        let rests = self.rests();
+        let copied = self.device.submit(|recorder| {
+            recorder.turn(&self.image, rests, Use::Destination);
+            recorder.write(&self.image, buffer, regions);
+            recorder.turn(&self.image, Use::Destination, Use::Released);
+        });
+        copied.map_err(io::Error::other)
     }
 
     fn check_range(&self, offset: u64, length: usize) -> io::Result<()> {
@@ -344,6 +196,11 @@ impl VulkanImage {
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
+}
+
+fn regions_of(info: &FormatInfo, packed: &Layout) -> io::Result<Vec<Region>> {
+    let extent = vk::Extent3D { width: packed.width, height: packed.height, depth: 1 };
+    formats::regions(info, extent, packed).ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 fn unsupported<T>(why: &'static str) -> io::Result<T> {
@@ -358,7 +215,7 @@ impl Image for VulkanImage {
     }
 
     fn storage(&self) -> &'static str {
-        if self.descriptor.is_some() { "vulkan dma-buf" } else { "vulkan" }
+        if self.is_dma_buf() { "vulkan dma-buf" } else { "vulkan" }
     }
 
     fn map_info(&self) -> u32 {
@@ -375,7 +232,7 @@ impl Image for VulkanImage {
             Access::Mapped { .. } => self.memory.read(offset, buffer),
             Access::Copied(regions) => {
                 let regions = regions.lock().unwrap_or_else(PoisonError::into_inner);
-                self.fetch(&regions)?.memory.read(offset, buffer)
+                self.fetch(&regions, self.bytes)?.memory.read(offset, buffer)
             }
             Access::None => return unsupported(OPAQUE),
         };
@@ -389,23 +246,19 @@ impl Image for VulkanImage {
             Access::Copied(regions) => {
                 // The lock spans both copies: what another writes meanwhile is not undone.
                 let regions = regions.lock().unwrap_or_else(PoisonError::into_inner);
-                let buffer = self.fetch(&regions)?;
+                let buffer = self.fetch(&regions, self.bytes)?;
                 buffer.memory.write(offset, data).ok_or(io::ErrorKind::UnexpectedEof)?;
-                let copied = self.device.submit(|recorder| {
-                    recorder.turn(&self.image, Use::Released, Use::Destination);
-                    recorder.write(&self.image, &buffer, &regions);
-                    recorder.turn(&self.image, Use::Destination, Use::Released);
-                });
-                copied.map_err(io::Error::other)
+                self.put(&regions, &buffer)
             }
             Access::None => unsupported(OPAQUE),
         }
     }
 
     fn show(&self, window: &dyn Window, offset: u64) -> io::Result<Shown> {
-        let Some(fd) = self.descriptor.as_ref().filter(|_| self.is_mapped()) else {
+        if !self.is_mapped() || !self.is_dma_buf() {
             return unsupported("the driver gives no dma-buf of it that the CPU could map: ask for it with a CPU usage");
-        };
+        }
+        let fd = self.dma_buf().map_err(io::Error::other)?;
         window.map(offset, self.bytes, fd.as_fd(), 0)?;
         Ok(Shown::Mapped)
     }
@@ -415,10 +268,24 @@ impl Image for VulkanImage {
     }
 
     fn export(&self) -> io::Result<Export> {
-        match &self.descriptor {
-            Some(fd) => Ok(Export { fd: fd.try_clone()?, kind: ExportKind::DmaBuf }),
-            None => unsupported("the driver gives no dma-bufs, and its opaque descriptors mean nothing to others"),
+        if self.is_dma_buf() {
+            return Ok(Export { fd: self.dma_buf().map_err(io::Error::other)?, kind: ExportKind::DmaBuf });
         }
+        let Some(told) = &self.opaque else { return unsupported("its memory was not made to leave the device") };
+        let fd = self.memory.export(Handle::Opaque).map_err(io::Error::other)?;
+        Ok(Export { fd, kind: ExportKind::Opaque(told.clone()) })
+    }
+
+    /// What the GPU copies.
+    fn picture(&self, layout: &Layout) -> io::Result<Option<Picture>> {
+        let &Layout { format, width, height, .. } = layout;
+        let info = format.info().ok_or(io::ErrorKind::InvalidInput)?;
+        let packed = formats::extent(info, width, height).and_then(|extent| formats::packed(info, extent));
+        let packed = packed.ok_or(io::ErrorKind::InvalidInput)?;
+        let bytes = self.texels(info, &packed)?;
+        // The image has whole samples of chroma, the picture need not.
+        let packed = Layout { width, height, ..packed };
+        Picture::decode(&packed, &bytes).map(Some).map_err(io::Error::other)
     }
 }
 

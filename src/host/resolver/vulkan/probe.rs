@@ -1,28 +1,18 @@
 //! What a driver really does: for each format and modifier an image is made, exported, filled from both sides and compared. What
 //! fails is not offered.
 
-use super::formats::{self, TRANSFERS, regions};
-use super::image::{Maker, Offered, VulkanImage, plain, staging};
-use super::sys::{Device, FormatFacts, Image as Raw, ImageSpec, Region, Tiling, Use};
-use crate::host::resolver::Image;
+use super::formats::{self, TRANSFERS};
+use super::image::VulkanImage;
+use super::maker::{Maker, Offered, plain};
+use super::sys::{Device, FormatFacts, Image as Raw, ImageSpec, Tiling};
+use crate::host::resolver::proof::{HEIGHT, Proof, WIDTH, Witness};
+use crate::host::resolver::report::linear_usages;
+use crate::host::resolver::{Export, ExportKind, Finding, Image};
 use crate::sys::mmap::Mmap;
-use crate::{Alignment, BufferRequest, ComponentKind, Format, FormatClass, FormatInfo, Layout, Modifier, Support, Usage};
+use crate::{Alignment, BufferRequest, Format, FormatClass, FormatInfo, Layout, Modifier, Support};
 use ash::vk;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-
-/// An odd size, which has every kind of padding.
-const WIDTH: u32 = 67;
-const HEIGHT: u32 = 35;
-
-/// What was tried, and why it is not offered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The format with its modifier, or the capability.
-    pub subject: String,
-    /// Why it does not work; `None` where it does.
-    pub refused: Option<String>,
-}
 
 /// Tries every format that the driver says it can, and gives those that work.
 pub fn survey(maker: &Maker, findings: &mut Vec<Finding>) -> Vec<Offered> {
@@ -31,8 +21,12 @@ pub fn survey(maker: &Maker, findings: &mut Vec<Finding>) -> Vec<Offered> {
         for candidate in candidates(maker, info, findings) {
             let subject = subject(info, candidate.modifiers.first());
             let proof = prove(maker, candidate);
-            findings.push(Finding { subject, refused: proof.as_ref().err().cloned() });
-            offered.extend(proof);
+            findings.push(Finding { subject: subject.clone(), refused: proof.as_ref().err().cloned() });
+            let Ok((proven, import)) = proof else { continue };
+            if let Err(why) = import {
+                findings.push(Finding { subject: format!("{subject}, imported"), refused: Some(why) });
+            }
+            offered.push(proven);
         }
     }
     offered
@@ -92,14 +86,14 @@ fn candidate(maker: &Maker, info: &'static FormatInfo, number: vk::Format, way: 
     let mut refused = "the driver neither draws to it nor samples it".to_owned();
     for usages in formats::usages_to_try(features) {
         let usage = formats::image_usage(usages);
-        let spec = ImageSpec { usage, tiling, exported: maker.exported, ..plain(number, extent) };
-        match maker.device.adapter().limits(&spec) {
-            Ok(limits) if maker.exported && !limits.exportable => refused = "the driver does not export it".to_owned(),
+        let spec = ImageSpec { usage, tiling, shared: maker.shared, ..plain(number, extent) };
+        match maker.device.limits(&spec) {
+            Ok(limits) if maker.shared.is_some() && !limits.exportable => refused = "the driver does not export it".to_owned(),
             Ok(limits) => {
                 let modifier = modifier.map_or(Modifier::LINEAR, Modifier::new);
                 let (format, alignment) = (info.format, Alignment::PACKED);
-                let support = Support { format, modifier, usages, plane_count, alignment, guest_layout: false };
-                return Ok(Offered { support, info, limits, modifiers });
+                let support = Support { format, modifier, usages, plane_count, alignment, guest_layout: false, transfers: false };
+                return Ok(Offered { support, info, limits, importable: false, modifiers });
             }
             Err(failed) => refused = failed.to_string(),
         }
@@ -125,175 +119,100 @@ fn preferred(device: &Arc<Device>, number: vk::Format, found: Vec<Offered>) -> V
     sorted
 }
 
-/// Makes an image with all its usages and looks whether CPU and GPU agree about its bytes; adds what its memory is good for.
-fn prove(maker: &Maker, mut offered: Offered) -> Result<Offered, String> {
+/// Makes an image with all its usages and looks whether CPU and GPU agree about its bytes; adds what its memory is good for. Where its
+/// memory leaves, tells also whether an image in memory that comes back is the same.
+fn prove(maker: &Maker, mut offered: Offered) -> Result<(Offered, Result<(), String>), String> {
     let info = offered.info;
     let request = BufferRequest::new(info.format, WIDTH, HEIGHT, offered.support.usages);
     let layout = maker.layout(&request, &offered).map_err(|error| error.to_string())?;
     let made = maker.image(&request, &offered, &layout, layout.size_bytes).map_err(|error| error.to_string())?;
-    let image = Proof::new(maker, info, &made)?;
+    if made.is_dma_buf() {
+        dma_buf(&made)?;
+    }
+    let extent = formats::extent(info, WIDTH, HEIGHT).ok_or("its size overflows")?;
+    let proof = Proof::new(info, (extent.width, extent.height))?;
+    let image = Seen::new(&made, &proof, info)?;
     if made.is_mapped() {
-        image.agree_about_mapped_rows(&layout)?;
+        proof.agree_about_rows(&image, &layout)?;
     } else {
-        image.agree_about_texels()?;
+        proof.agree_about_texels(&image)?;
     }
     if offered.support.modifier == Modifier::LINEAR {
-        // The guest maps dma-bufs, so without one the CPU's usages stay with plain memory.
-        let mappable = made.is_mapped() && made.descriptor().is_some();
-        offered.support.usages |= formats::linear_usages(info, mappable);
+        // The guest maps dma-bufs; what it can't map, the host moves where it sees the rows itself.
+        let mappable = made.is_mapped() && made.is_dma_buf();
+        offered.support.transfers = made.is_mapped() && !mappable && info.planes.len() == 1;
+        offered.support.usages |= linear_usages(info, mappable || offered.support.transfers);
     }
-    Ok(offered)
+    let import = match maker.shared {
+        Some(_) => agree_with_import(maker, &request, &offered, &layout, &image),
+        None => Ok(()),
+    };
+    offered.importable = maker.shared.is_some() && import.is_ok();
+    Ok((offered, import))
 }
 
-/// An image under proof, with a buffer that holds its planes packed.
-struct Proof<'a> {
-    device: &'a Arc<Device>,
+/// A descriptor of an image that really is a dma-buf.
+fn dma_buf(image: &VulkanImage) -> Result<OwnedFd, String> {
+    image.dma_buf().map_err(|error| error.to_string())
+}
+
+/// What is drawn to the image is seen in one that its descriptor came back as, and the other way round.
+fn agree_with_import(
+    maker: &Maker,
+    request: &BufferRequest,
+    offered: &Offered,
+    layout: &Layout,
+    image: &Seen<'_>,
+) -> Result<(), String> {
+    if !offered.limits.importable {
+        return Err("the driver does not import it".to_owned());
+    }
+    let Export { fd, kind } = image.made.export().map_err(|error| error.to_string())?;
+    let imported = match &kind {
+        ExportKind::Opaque(told) => maker.import_opaque(fd.as_fd(), told),
+        _ => maker.import(fd.as_fd(), image.made.size_bytes(), request, offered, layout),
+    };
+    let imported = imported.map_err(|error| error.to_string())?;
+    let twin = Seen::new(&imported, image.proof, offered.info)?;
+    image.proof.agree_about_twins(image, &twin)
+}
+
+/// An image under proof, as the CPU sees it by its dma-buf or else by the driver's map, and as the GPU copies it.
+struct Seen<'a> {
     made: &'a VulkanImage,
+    proof: &'a Proof,
     info: &'static FormatInfo,
-    packed: Layout,
-    regions: Vec<Region>,
+    map: Option<Mmap>,
 }
 
-impl<'a> Proof<'a> {
-    fn new(maker: &'a Maker, info: &'static FormatInfo, made: &'a VulkanImage) -> Result<Self, String> {
-        let overflow = || "its size overflows".to_owned();
-        let extent = formats::extent(info, WIDTH, HEIGHT).ok_or_else(overflow)?;
-        let whole = BufferRequest::new(info.format, extent.width, extent.height, Usage::TEXTURE);
-        // A copy's offsets are whole texels.
-        let packed =
-            Layout::linear(&whole, Alignment { offset_bytes: 16, ..Alignment::PACKED }).map_err(|error| error.to_string())?;
-        let regions = regions(info, extent, &packed).ok_or_else(overflow)?;
-        Ok(Self { device: &maker.device, made, info, packed, regions })
-    }
-
-    /// What the GPU sees, packed.
-    fn seen(&self, before: Use) -> Result<Vec<u8>, String> {
-        let buffer = staging(self.device, self.packed.size_bytes).map_err(|failed| failed.to_string())?;
-        let copied = self.device.submit(|recorder| {
-            recorder.turn(&self.made.image, before, Use::Source);
-            recorder.read(&self.made.image, &buffer, &self.regions);
-            recorder.turn(&self.made.image, Use::Source, Use::Released);
-        });
-        copied.map_err(|failed| failed.to_string())?;
-        let mut bytes = vec![0; self.packed.size_bytes as usize];
-        buffer.memory.read(0, &mut bytes).ok_or("a buffer is shorter than asked")?;
-        Ok(bytes)
-    }
-
-    /// Lets the GPU write what is packed.
-    fn draw(&self, bytes: &[u8]) -> Result<(), String> {
-        let buffer = staging(self.device, self.packed.size_bytes).map_err(|failed| failed.to_string())?;
-        buffer.memory.write(0, bytes).ok_or("a buffer is shorter than asked")?;
-        let copied = self.device.submit(|recorder| {
-            recorder.turn(&self.made.image, Use::Released, Use::Destination);
-            recorder.write(&self.made.image, &buffer, &self.regions);
-            recorder.turn(&self.made.image, Use::Destination, Use::Released);
-        });
-        copied.map_err(|failed| failed.to_string())
-    }
-
-    /// The GPU alone: what it writes is what it reads, and before that there is nothing.
-    fn agree_about_texels(&self) -> Result<(), String> {
-        if self.seen(Use::Released)?.iter().any(|byte| *byte != 0) {
-            return Err("a new image is not zeroed".to_owned());
-        }
-        let drawn = self.pattern(1);
-        self.draw(&drawn)?;
-        if self.seen(Use::Released)? == drawn { Ok(()) } else { Err("what the GPU reads is not what it wrote".to_owned()) }
-    }
-
-    /// The CPU writes rows through the dma-buf, or where there is none through the driver's map, and the GPU reads them; then the
-    /// other way round.
-    fn agree_about_mapped_rows(&self, layout: &Layout) -> Result<(), String> {
-        let rows = self.rows(layout)?;
-        let map = match self.made.descriptor() {
-            Some(fd) => {
-                Some(Mmap::shared(fd.as_fd(), 0, self.made.size_bytes(), None).map_err(|error| format!("mmap: {error}"))?)
-            }
-            None => None,
-        };
-        let outside = "a row is outside of the memory";
-        let look = |at: u64, row: &mut [u8]| match &map {
-            Some(map) => map.read(at as usize, row).ok_or(outside.to_owned()),
-            None => self.made.read(at, row).map_err(|error| error.to_string()),
-        };
-        let put = |at: u64, row: &[u8]| match &map {
-            Some(map) => map.write(at as usize, row).ok_or(outside.to_owned()),
-            None => self.made.write(at, row).map_err(|error| error.to_string()),
-        };
-        for Row { at, bytes, .. } in &rows {
-            let mut row = vec![1; *bytes];
-            look(*at, &mut row)?;
-            if row.iter().any(|byte| *byte != 0) {
-                return Err("a new image is not zeroed".to_owned());
-            }
-        }
-        // From here on the image has a layout, which a transition could bring about by writing.
-        self.seen(Use::New)?;
-        let (drawn, found) = (self.pattern(2), self.pattern(3));
-        for Row { at, packed, bytes } in &rows {
-            put(*at, drawn.get(*packed..packed + bytes).unwrap_or(&[]))?;
-        }
-        let seen = self.seen(Use::Released)?;
-        if rows.iter().any(|Row { packed, bytes, .. }| seen.get(*packed..packed + bytes) != drawn.get(*packed..packed + bytes)) {
-            return Err("the GPU does not see what the CPU wrote".to_owned());
-        }
-        self.draw(&found)?;
-        for Row { at, packed, bytes } in &rows {
-            let mut row = vec![0; *bytes];
-            look(*at, &mut row)?;
-            if Some(&row[..]) != found.get(*packed..packed + bytes) {
-                return Err("the CPU does not see what the GPU wrote".to_owned());
-            }
-        }
-        Ok(())
-    }
-
-    /// Every row of the picture: where it is in the memory, and where packed.
-    fn rows(&self, layout: &Layout) -> Result<Vec<Row>, String> {
-        let mut rows = Vec::new();
-        for (plane, format) in self.info.planes.iter().enumerate() {
-            let region = layout.plane_region(plane, layout.whole()).ok_or("a plane is missing")?;
-            let packed = self.packed.planes.get(plane).ok_or("a plane is missing")?;
-            for row in 0..format.rows(HEIGHT) {
-                let at = region.offset_bytes + row * region.stride_bytes;
-                let packed = packed.offset_bytes + row * u64::from(packed.stride_bytes);
-                rows.push(Row { at, packed: packed as usize, bytes: region.row_bytes as usize });
-            }
-        }
-        Ok(rows)
-    }
-
-    /// Bytes that differ from place to place; the padding inside texels, which a copy need not keep, is zero.
-    fn pattern(&self, seed: u64) -> Vec<u8> {
-        let mut bytes = vec![0; self.packed.size_bytes as usize];
-        for (plane, format) in self.packed.planes.iter().zip(self.info.planes) {
-            let from = plane.offset_bytes as usize;
-            let mask = meaning(format);
-            let rows = bytes.get_mut(from..from + plane.size_bytes as usize).unwrap_or_default();
-            for ((at, byte), mask) in (0u64..).zip(rows).zip(mask.iter().cycle()) {
-                *byte = ((at * 7 + at / 251 + seed * 61 + 13) as u8) & mask;
-            }
-        }
-        bytes
+impl<'a> Seen<'a> {
+    fn new(made: &'a VulkanImage, proof: &'a Proof, info: &'static FormatInfo) -> Result<Self, String> {
+        let fd = (made.is_mapped() && made.is_dma_buf()).then(|| dma_buf(made)).transpose()?;
+        let map = fd.map(|fd| Mmap::shared(fd.as_fd(), 0, made.size_bytes(), None)).transpose();
+        Ok(Self { made, proof, info, map: map.map_err(|error| format!("mmap: {error}"))? })
     }
 }
 
-struct Row {
-    at: u64,
-    packed: usize,
-    bytes: usize,
-}
+impl Witness for Seen<'_> {
+    fn seen(&self) -> Result<Vec<u8>, String> {
+        self.made.texels(self.info, &self.proof.packed).map_err(|error| error.to_string())
+    }
 
-/// The bits of each byte of a block that are no padding.
-fn meaning(plane: &crate::PlaneFormat) -> Vec<u8> {
-    let mut masks = vec![0u8; plane.block_bytes.into()];
-    for (offset, component) in plane.components_at().filter(|(_, component)| component.kind != ComponentKind::X) {
-        for bit in offset..offset + u32::from(component.bits) {
-            if let Some(mask) = masks.get_mut(bit as usize / 8) {
-                *mask |= 1 << (bit % 8);
-            }
+    fn draw(&self, packed: &[u8]) -> Result<(), String> {
+        self.made.set_texels(self.info, &self.proof.packed, packed).map_err(|error| error.to_string())
+    }
+
+    fn look(&self, offset: u64, bytes: &mut [u8]) -> Result<(), String> {
+        match &self.map {
+            Some(map) => map.read(offset as usize, bytes).ok_or("a row is outside of the memory".to_owned()),
+            None => self.made.read(offset, bytes).map_err(|error| error.to_string()),
         }
     }
-    masks
+
+    fn put(&self, offset: u64, bytes: &[u8]) -> Result<(), String> {
+        match &self.map {
+            Some(map) => map.write(offset as usize, bytes).ok_or("a row is outside of the memory".to_owned()),
+            None => self.made.write(offset, bytes).map_err(|error| error.to_string()),
+        }
+    }
 }

@@ -6,16 +6,20 @@
 
 mod commands;
 mod device;
+mod faults;
 mod objects;
 
 use ash::{ext, vk};
 use std::ffi::{CStr, c_void};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
 pub use commands::{Region, Use};
 pub use device::Device;
-pub use objects::{Buffer, Image, Memory, MemorySpec};
+#[cfg(test)]
+pub use faults::Lie;
+pub use objects::{Buffer, Image, Memory, MemorySpec, Requirements};
 
 /// The version that is asked for, and the least that serves.
 pub const VERSION: u32 = vk::API_VERSION_1_2;
@@ -58,6 +62,8 @@ pub enum LoadError {
 /// The loader with its drivers.
 pub struct Instance {
     raw: ash::Instance,
+    /// Calls of the driver.
+    calls: AtomicU64,
     messenger: Option<Messenger>,
     /// The library, which goes last.
     _entry: ash::Entry,
@@ -92,11 +98,26 @@ impl Instance {
             .enabled_extension_names(extensions.get(..count).unwrap_or(&[]));
         // SAFETY: the names are strings with an end, and the layer was found, which has the extension.
         let raw = unsafe { entry.create_instance(&info, None) }.map_err(of("vkCreateInstance"))?;
-        let mut instance = Self { raw, messenger: None, _entry: entry };
+        let mut instance = Self { raw, calls: AtomicU64::new(0), messenger: None, _entry: entry };
         if validation {
             instance.messenger = Some(instance.listen()?);
         }
         Ok(Arc::new(instance))
+    }
+
+    /// The instance, for one call.
+    fn vk(&self) -> &ash::Instance {
+        self.count();
+        &self.raw
+    }
+
+    fn count(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often the driver was called, by all devices of this instance.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
     }
 
     fn listen(&self) -> Result<Messenger, CallFailed> {
@@ -121,7 +142,7 @@ impl Instance {
     /// The devices, in the loader's order, which may change from one start to the next.
     pub fn adapters(self: &Arc<Self>) -> Result<Vec<Adapter>, CallFailed> {
         // SAFETY: the instance lives.
-        let found = unsafe { self.raw.enumerate_physical_devices() }.map_err(of("vkEnumeratePhysicalDevices"))?;
+        let found = unsafe { self.vk().enumerate_physical_devices() }.map_err(of("vkEnumeratePhysicalDevices"))?;
         Ok(found.into_iter().map(|raw| Adapter { instance: self.clone(), raw }).collect())
     }
 }
@@ -177,6 +198,7 @@ pub struct Facts {
     pub driver: String,
     pub kind: vk::PhysicalDeviceType,
     pub uuid: [u8; 16],
+    pub driver_uuid: [u8; 16],
     /// Major and minor number of its primary and its render node.
     pub nodes: Vec<(i64, i64)>,
     pub version: u32,
@@ -194,7 +216,8 @@ pub struct Facts {
 pub struct Extensions {
     /// VK_EXT_image_drm_format_modifier.
     pub modifiers: bool,
-    /// VK_KHR_external_memory_fd with VK_EXT_external_memory_dma_buf.
+    /// VK_KHR_external_memory_fd, and with it VK_EXT_external_memory_dma_buf.
+    pub memory_fd: bool,
     pub dma_buf: bool,
     /// VK_EXT_queue_family_foreign.
     pub foreign: bool,
@@ -215,14 +238,53 @@ pub enum Tiling<'a> {
     Optimal,
     /// As one of these modifiers says, which the driver chooses.
     Modifiers(&'a [u64]),
+    /// With this modifier, and its planes at these places.
+    Explicit {
+        modifier: u64,
+        places: &'a [vk::SubresourceLayout],
+    },
 }
 
 impl Tiling<'_> {
-    fn raw(self) -> vk::ImageTiling {
+    fn first_modifier(self) -> Option<u64> {
+        match self {
+            Self::Linear | Self::Optimal => None,
+            Self::Modifiers(list) => list.first().copied(),
+            Self::Explicit { modifier, .. } => Some(modifier),
+        }
+    }
+
+    pub fn raw(self) -> vk::ImageTiling {
         match self {
             Self::Linear => vk::ImageTiling::LINEAR,
             Self::Optimal => vk::ImageTiling::OPTIMAL,
-            Self::Modifiers(_) => vk::ImageTiling::DRM_FORMAT_MODIFIER_EXT,
+            Self::Modifiers(_) | Self::Explicit { .. } => vk::ImageTiling::DRM_FORMAT_MODIFIER_EXT,
+        }
+    }
+}
+
+/// What memory is for those outside of its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handle {
+    /// A dma-buf.
+    DmaBuf,
+    /// A descriptor that only the same driver understands.
+    Opaque,
+}
+
+impl Handle {
+    /// What such memory leaves as, for lists.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DmaBuf => "dma-bufs",
+            Self::Opaque => "opaque descriptors",
+        }
+    }
+
+    fn raw(self) -> vk::ExternalMemoryHandleTypeFlags {
+        match self {
+            Self::DmaBuf => vk::ExternalMemoryHandleTypeFlags::DMA_BUF_EXT,
+            Self::Opaque => vk::ExternalMemoryHandleTypeFlags::OPAQUE_FD,
         }
     }
 }
@@ -240,11 +302,11 @@ pub struct ImageSpec<'a> {
     pub usage: vk::ImageUsageFlags,
     pub view_formats: &'a [vk::Format],
     pub tiling: Tiling<'a>,
-    /// Whether its memory leaves as a dma-buf.
-    pub exported: bool,
+    /// As what its memory leaves or comes.
+    pub shared: Option<Handle>,
 }
 
-/// The limits of an image, and whether its memory leaves as a dma-buf.
+/// The limits of an image, and whether its memory leaves, and comes, as was asked.
 #[derive(Clone, Copy, Debug)]
 pub struct ImageLimits {
     pub extent: vk::Extent3D,
@@ -252,12 +314,13 @@ pub struct ImageLimits {
     pub layers: u32,
     pub samples: vk::SampleCountFlags,
     pub exportable: bool,
+    pub importable: bool,
 }
 
 impl Adapter {
     /// What it says of itself.
     pub fn facts(&self) -> Result<Facts, CallFailed> {
-        let instance = &self.instance.raw;
+        let instance = self.instance.vk();
         // SAFETY: the device is one of the instance's.
         let extensions = unsafe { instance.enumerate_device_extension_properties(self.raw) }
             .map_err(of("vkEnumerateDeviceExtensionProperties"))?;
@@ -290,6 +353,7 @@ impl Adapter {
             driver: format!("{} {}", text(driver.driver_name_as_c_str()), text(driver.driver_info_as_c_str())),
             kind: properties.device_type,
             uuid: ids.device_uuid,
+            driver_uuid: ids.driver_uuid,
             nodes: primary.into_iter().chain(render).collect(),
             version: properties.api_version,
             largest_side: properties.limits.max_image_dimension2_d,
@@ -298,6 +362,7 @@ impl Adapter {
             queue_family: families.iter().position(works).and_then(|index| u32::try_from(index).ok()),
             extensions: Extensions {
                 modifiers: has(ext::image_drm_format_modifier::NAME),
+                memory_fd: has(ash::khr::external_memory_fd::NAME),
                 dma_buf: has(ash::khr::external_memory_fd::NAME) && has(ext::external_memory_dma_buf::NAME),
                 foreign: has(ext::queue_family_foreign::NAME),
             },
@@ -311,7 +376,7 @@ impl Adapter {
         if modifiers {
             let mut properties = vk::FormatProperties2::default().push_next(&mut counted);
             // SAFETY: the device is one of the instance's and has the extension; without an array it counts.
-            unsafe { self.instance.raw.get_physical_device_format_properties2(self.raw, format, &mut properties) };
+            unsafe { self.instance.vk().get_physical_device_format_properties2(self.raw, format, &mut properties) };
             entries = vec![vk::DrmFormatModifierPropertiesEXT::default(); counted.drm_format_modifier_count as usize];
         }
         let mut list = vk::DrmFormatModifierPropertiesListEXT::default().drm_format_modifier_properties(&mut entries);
@@ -320,7 +385,7 @@ impl Adapter {
             properties = properties.push_next(&mut list);
         }
         // SAFETY: the device is one of the instance's; the list is chained where it has the extension, with its true length.
-        unsafe { self.instance.raw.get_physical_device_format_properties2(self.raw, format, &mut properties) };
+        unsafe { self.instance.vk().get_physical_device_format_properties2(self.raw, format, &mut properties) };
         let linear = properties.format_properties.linear_tiling_features;
         let filled = list.drm_format_modifier_count as usize;
         entries.truncate(filled);
@@ -328,45 +393,46 @@ impl Adapter {
     }
 
     /// The limits of such an image, with the first of its modifiers.
-    pub fn limits(&self, spec: &ImageSpec<'_>) -> Result<ImageLimits, CallFailed> {
+    fn limits(&self, spec: &ImageSpec<'_>) -> Result<ImageLimits, CallFailed> {
         let mut info = vk::PhysicalDeviceImageFormatInfo2::default()
             .format(spec.format)
             .ty(spec.kind)
             .tiling(spec.tiling.raw())
             .usage(spec.usage)
             .flags(spec.flags);
-        let mut external =
-            vk::PhysicalDeviceExternalImageFormatInfo::default().handle_type(vk::ExternalMemoryHandleTypeFlags::DMA_BUF_EXT);
-        if spec.exported {
+        let mut external = vk::PhysicalDeviceExternalImageFormatInfo::default();
+        if let Some(handle) = spec.shared {
+            external = external.handle_type(handle.raw());
             info = info.push_next(&mut external);
         }
         let mut modifier = vk::PhysicalDeviceImageDrmFormatModifierInfoEXT::default().sharing_mode(vk::SharingMode::EXCLUSIVE);
-        if let Tiling::Modifiers(list) = spec.tiling {
-            modifier = modifier.drm_format_modifier(list.first().copied().unwrap_or(0));
+        if let Some(first) = spec.tiling.first_modifier() {
+            modifier = modifier.drm_format_modifier(first);
             info = info.push_next(&mut modifier);
         }
         let mut views = vk::ImageFormatListCreateInfo::default().view_formats(spec.view_formats);
         if !spec.view_formats.is_empty() {
             info = info.push_next(&mut views);
         }
-        let mut exported = vk::ExternalImageFormatProperties::default();
+        let mut shared = vk::ExternalImageFormatProperties::default();
         let mut properties = vk::ImageFormatProperties2::default();
-        if spec.exported {
-            properties = properties.push_next(&mut exported);
+        if spec.shared.is_some() {
+            properties = properties.push_next(&mut shared);
         }
-        // SAFETY: the device is one of the instance's, and the chains have what it knows: callers ask for a modifier or a dma-buf
+        // SAFETY: the device is one of the instance's, and the chains have what it knows: callers ask for a modifier or a handle
         // only where it has the extension.
-        unsafe { self.instance.raw.get_physical_device_image_format_properties2(self.raw, &info, &mut properties) }
+        unsafe { self.instance.vk().get_physical_device_image_format_properties2(self.raw, &info, &mut properties) }
             .map_err(of("vkGetPhysicalDeviceImageFormatProperties2"))?;
         let vk::ImageFormatProperties { max_extent, max_mip_levels, max_array_layers, sample_counts, .. } =
             properties.image_format_properties;
-        let features = exported.external_memory_properties.external_memory_features;
+        let features = shared.external_memory_properties.external_memory_features;
         Ok(ImageLimits {
             extent: max_extent,
             levels: max_mip_levels,
             layers: max_array_layers,
             samples: sample_counts,
             exportable: features.contains(vk::ExternalMemoryFeatureFlags::EXPORTABLE),
+            importable: features.contains(vk::ExternalMemoryFeatureFlags::IMPORTABLE),
         })
     }
 }

@@ -1,17 +1,21 @@
 //! On the Vulkan that is here, checked by the validation layer where that is installed; skipped where there is none.
 
+mod import;
+mod lies;
+
 use super::*;
 use crate::host::DeviceConfig;
 use crate::host::resolver::memory::MemoryResolver;
 use crate::host::resolver::{Image, ImageRefused, Resolvers};
-use crate::host::test_rig::{Guest, Shelf};
+use crate::host::test_rig::{Guest, Shelf, gpu_demanded};
 use crate::wire::alloc::{self as wire, Opcode, Status};
 use crate::{Format, Modifier, Usage};
 use ash::vk;
+use sys::Extensions;
 use zerocopy::IntoBytes;
 
 fn options() -> VulkanOptions {
-    VulkanOptions { validation: true, ..VulkanOptions::default() }
+    VulkanOptions { validation: true, software: !gpu_demanded(), ..VulkanOptions::default() }
 }
 
 /// The resolver, or word that it can't be tested here.
@@ -23,6 +27,18 @@ fn resolver() -> Option<VulkanResolver> {
             None
         }
     }
+}
+
+/// A device that says less of itself than is true, or word that there is none.
+fn device_with(less: impl FnOnce(&mut Extensions)) -> Option<Arc<Device>> {
+    let found =
+        Instance::load(true).ok().and_then(|instance| device::choose(&instance, &options().device, options().software).ok());
+    let Some((adapter, mut facts)) = found else {
+        eprintln!("skipped: no Vulkan here");
+        return None;
+    };
+    less(&mut facts.extensions);
+    Some(Device::open(&adapter, &facts).unwrap())
 }
 
 /// Nothing is left, and the layer has kept silent.
@@ -51,6 +67,27 @@ fn check_bytes(image: &dyn Image) {
     assert!(image.read(size as u64 - 1, &mut [0; 2]).is_err() && image.write(u64::MAX, &[0]).is_err());
 }
 
+/// Lets each call of the driver fail in turn, of which there are `calls` at least: the guest is told, and nothing is left.
+fn check_each_failure(resolver: &VulkanResolver, calls: usize, make: impl Fn() -> Result<Allocation, ResolveError>) {
+    let device = &resolver.0.maker.device;
+    let (live, mut step) = (device.live(), 0);
+    loop {
+        device.faults.fail_after(step, vk::Result::ERROR_OUT_OF_DEVICE_MEMORY);
+        let made = make();
+        if device.faults.forgive() {
+            made.unwrap();
+            break;
+        }
+        assert!(matches!(made, Err(ResolveError::Memory(_))), "step {step}");
+        assert_eq!(device.live(), live, "step {step}");
+        step += 1;
+    }
+    assert!(step >= calls, "{step} calls");
+    device.faults.fail_after(step / 2, vk::Result::ERROR_INITIALIZATION_FAILED);
+    assert!(matches!(make(), Err(ResolveError::Driver(_))));
+    check_end(resolver);
+}
+
 #[test]
 fn the_validation_layer_is_heard() {
     let Some(resolver) = resolver() else { return };
@@ -61,7 +98,7 @@ fn the_validation_layer_is_heard() {
     // Two formats of views for an image that is not mutable: wrong, and no driver minds.
     let extent = vk::Extent3D { width: 4, height: 4, depth: 1 };
     let views = [formats::raw(44), formats::raw(37)];
-    let spec = sys::ImageSpec { view_formats: &views, ..image::plain(formats::raw(44), extent) };
+    let spec = sys::ImageSpec { view_formats: &views, ..maker::plain(formats::raw(44), extent) };
     drop(sys::Image::new(&resolver.0.maker.device, &spec));
     assert_ne!(resolver.complaints(), Some(before));
 }
@@ -78,7 +115,7 @@ fn what_works_here_is_told() {
     for support in resolver.support() {
         println!("  {} {} in {} planes: {}", support.format, support.modifier, support.plane_count, support.usages);
     }
-    for Finding { subject, refused } in resolver.findings() {
+    for Finding { subject, refused } in resolver.report().findings {
         if let Some(why) = refused {
             println!("  not {subject}: {why}");
         }
@@ -105,6 +142,22 @@ fn every_linear_format_is_made_in_odd_sizes_and_read_and_written() {
             check_bytes(&*made.image);
         }
     }
+    check_end(&resolver);
+}
+
+#[test]
+fn a_known_picture_is_resolved_without_the_driver() {
+    let Some(resolver) = resolver() else { return };
+    let resolvers = Resolvers::new(vec![Box::new(resolver.clone()), Box::new(MemoryResolver::without_udmabuf())]);
+    let request = linear(Format::ARGB8888, 640, 480);
+    let (_, first) = resolvers.resolve(&request).unwrap();
+    let calls = resolver.driver_calls();
+    for _ in 0..10 {
+        assert_eq!(resolvers.resolve(&request).unwrap().1, first);
+        let refused = BufferRequest { usage: request.usage | Usage::PROTECTED, ..request.clone() };
+        assert!(resolvers.resolve(&refused).is_err());
+    }
+    assert_eq!(resolver.driver_calls(), calls);
     check_end(&resolver);
 }
 
@@ -142,9 +195,10 @@ fn a_dma_buf_is_one_or_there_is_none() {
     let Some(resolver) = resolver() else { return };
     let asked = BufferRequest { usage: Usage::TEXTURE | Usage::CPU_WRITE_RARELY, ..linear(Format::ARGB8888, 64, 64) };
     if !resolver.exports_dma_bufs() {
-        assert!(matches!(allocate(&resolver, &asked), Err(ResolveError::Unsupported(Unsupported::Usage { .. }))));
-        let made = allocate(&resolver, &linear(Format::ARGB8888, 64, 64)).unwrap();
-        assert_eq!(made.image.export().unwrap_err().kind(), std::io::ErrorKind::Unsupported);
+        let table = crate::SupportTable::new(resolver.support().to_vec(), resolver.largest());
+        assert!(table.choose(&asked).unwrap().transfers, "what the CPU does is moved");
+        let made = allocate(&resolver, &asked).unwrap();
+        assert!(made.image.export().map_or(true, |export| export.kind.name() == "opaque"));
         assert_eq!(made.image.show(&Shelf::default(), 0).unwrap_err().kind(), std::io::ErrorKind::Unsupported);
         drop(made);
     } else {
@@ -168,23 +222,13 @@ fn whatever_call_fails_nothing_is_left_and_the_guest_is_told() {
         let Some(offered) = resolver.0.offered.iter().find(|offered| offered.support.format == format) else { continue };
         let request = linear(format, 64, 64);
         let layout = maker.layout(&request, offered).unwrap();
-        let mut steps = 0;
-        loop {
-            device.fail_after(steps, vk::Result::ERROR_OUT_OF_DEVICE_MEMORY);
-            let made = maker.image(&request, offered, &layout, layout.size_bytes);
-            if device.forgive() {
-                made.unwrap();
-                break;
-            }
-            assert!(matches!(made, Err(ResolveError::Memory(_))), "step {steps}");
-            assert_eq!(device.live(), 0, "step {steps}");
-            steps += 1;
-        }
-        assert!(steps >= 3, "an image, its memory and their binding can fail");
-        device.fail_after(1, vk::Result::ERROR_INITIALIZATION_FAILED);
-        assert!(matches!(maker.image(&request, offered, &layout, layout.size_bytes), Err(ResolveError::Driver(_))));
+        check_each_failure(&resolver, 3, || {
+            let image = maker.image(&request, offered, &layout, layout.size_bytes)?;
+            Ok(Allocation { image: Arc::new(image), layout: None })
+        });
     }
-    check_end(&resolver);
+    check_each_failure(&resolver, 3, || described(&resolver, vk_image(44, 1), 1 << 16));
+    check_each_failure(&resolver, 6, || described(&resolver, vk_image(44, 0), 1 << 16));
 }
 
 #[test]
@@ -192,7 +236,7 @@ fn a_lost_device_makes_nothing_more_and_frees_what_it_made() {
     let Some(resolver) = resolver() else { return };
     let request = linear(Format::ARGB8888, 64, 64);
     let made = allocate(&resolver, &request).unwrap();
-    resolver.0.maker.device.fail_after(1, vk::Result::ERROR_DEVICE_LOST);
+    resolver.0.maker.device.faults.fail_after(1, vk::Result::ERROR_DEVICE_LOST);
     for _ in 0..2 {
         let refused = allocate(&resolver, &request).err().unwrap();
         assert!(matches!(&refused, ResolveError::Driver(error) if error.to_string().contains("DEVICE_LOST")), "{refused}");
@@ -259,7 +303,7 @@ fn of_a_list_of_modifiers_the_driver_takes_one_and_says_which() {
         let made = made.unwrap();
         let layout = made.layout.unwrap();
         assert_eq!((layout.modifier, layout.planes.len()), (Modifier::LINEAR, 1));
-        assert_eq!(made.image.export().is_ok(), resolver.exports_dma_bufs());
+        assert_eq!(made.image.storage() == "vulkan dma-buf", resolver.exports_dma_bufs());
         check_bytes(&*made.image);
     } else {
         eprintln!("skipped: {} knows no modifiers", resolver.device_name());
@@ -278,6 +322,10 @@ fn an_image_beyond_the_drivers_limits_or_its_blob_is_refused() {
     assert!(matches!(refused(vk_image(44, 1), 4096), ImageRefused::Size { blob_bytes: 4096, .. }));
     let wide = VkImage { width: (1 << 20).into(), ..vk_image(44, 1) };
     assert!(matches!(refused(wide, 1 << 30), ImageRefused::Limit { what: "width", .. }));
+    let levels = VkImage { levels: 8.into(), ..vk_image(44, 0) };
+    assert!(matches!(refused(levels, 1 << 20), ImageRefused::Limit { what: "levels", asked: 8, limit: 7 }));
+    let layers = VkImage { layers: 100_000.into(), ..vk_image(44, 0) };
+    assert!(matches!(refused(layers, 1 << 20), ImageRefused::Limit { what: "layers", asked: 100_000, .. }));
     let listed = vk_image(44, 1_000_158_000);
     assert!(matches!(refused(listed, 1 << 16), ImageRefused::Modifier(0)));
     let unknown = resolver.allocate(&Parameters::Vulkan { image: &listed, view_formats: &[], modifiers: &[1 << 60] }, 1 << 16);
@@ -330,12 +378,15 @@ fn the_guest_is_told_each_refusal_by_its_status() {
     assert_eq!(run(2, bytes, VkImage { format: 1.into(), ..flat }, &[]), Status::Format);
     assert_eq!(run(2, bytes, VkImage { flags: (1 << 11).into(), ..flat }, &[]), Status::Usage);
     assert_eq!(run(2, bytes, VkImage { width: (1 << 20).into(), ..flat }, &[]), Status::Extent);
+    assert_eq!(run(2, bytes, VkImage { layers: 100_000.into(), ..flat }, &[]), Status::Extent);
+    assert_eq!(run(2, bytes, VkImage { levels: 8.into(), ..vk_image(44, 0) }, &[]), Status::Extent);
+    assert_eq!(run(2, bytes, VkImage { samples: 3.into(), ..vk_image(44, 0) }, &[]), Status::Malformed);
     assert_eq!(run(2, bytes, VkImage { depth: 0.into(), ..flat }, &[]), Status::Malformed);
     assert_eq!(run(2, bytes, vk_image(44, 1_000_158_000), &[1 << 60]), Status::NoCommonModifier);
-    device.fail_after(1, vk::Result::ERROR_OUT_OF_DEVICE_MEMORY);
+    device.faults.fail_after(1, vk::Result::ERROR_OUT_OF_DEVICE_MEMORY);
     assert_eq!(run(2, bytes, flat, &[]), Status::OutOfMemory);
     assert_eq!(guest.slot(0).detail.get(), rustix::io::Errno::NOMEM.raw_os_error() as u32);
-    device.fail_after(0, vk::Result::ERROR_DEVICE_LOST);
+    device.faults.fail_after(0, vk::Result::ERROR_DEVICE_LOST);
     assert_eq!((run(2, bytes, flat, &[]), run(2, bytes, flat, &[])), (Status::Host, Status::Host));
     assert_eq!((guest.device.stats().objects, device.live()), (1, 2), "the one that was made, and its memory");
     guest.destroy_context(1);

@@ -79,37 +79,37 @@ impl Device {
     pub fn submit(&self, record: impl FnOnce(&Recorder<'_>)) -> Result<(), CallFailed> {
         let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         let Commands { queue, pool, buffer, fence } = *commands;
-        let device = &self.raw;
         let reset = vk::CommandPoolResetFlags::empty();
         // SAFETY: the lock is held, and the last submission was waited for.
-        self.call("vkResetCommandPool", || unsafe { device.reset_command_pool(pool, reset) })?;
+        self.call("vkResetCommandPool", || unsafe { self.vk().reset_command_pool(pool, reset) })?;
         // SAFETY: as before.
-        self.call("vkResetFences", || unsafe { device.reset_fences(&[fence]) })?;
+        self.call("vkResetFences", || unsafe { self.vk().reset_fences(&[fence]) })?;
         let begin = vk::CommandBufferBeginInfo::default().flags(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT);
         // SAFETY: the command buffer was reset with its pool.
-        self.call("vkBeginCommandBuffer", || unsafe { device.begin_command_buffer(buffer, &begin) })?;
+        self.call("vkBeginCommandBuffer", || unsafe { self.vk().begin_command_buffer(buffer, &begin) })?;
         let recorder = Recorder { device: self, buffer };
         record(&recorder);
         recorder.show_to_cpu();
         // SAFETY: it was begun.
-        self.call("vkEndCommandBuffer", || unsafe { device.end_command_buffer(buffer) })?;
+        self.call("vkEndCommandBuffer", || unsafe { self.vk().end_command_buffer(buffer) })?;
         let buffers = [buffer];
         let submit = [vk::SubmitInfo::default().command_buffers(&buffers)];
         // SAFETY: the lock is held; what was recorded outlives the wait below, since `record` borrowed it from the caller.
-        self.call("vkQueueSubmit", || unsafe { device.queue_submit(queue, &submit, fence) })?;
+        self.call("vkQueueSubmit", || unsafe { self.vk().queue_submit(queue, &submit, fence) })?;
         // SAFETY: the fence was submitted. Nothing may fail before it: what the queue works on must not go.
-        unsafe { device.wait_for_fences(&[fence], true, u64::MAX) }.or_else(|result| self.call("vkWaitForFences", || Err(result)))
+        unsafe { self.vk().wait_for_fences(&[fence], true, u64::MAX) }
+            .or_else(|result| self.call("vkWaitForFences", || Err(result)))
     }
 }
 
 impl Recorder<'_> {
-    /// Orders what is done with an image, and moves it between this queue and others where it is exported.
+    /// Orders what is done with an image, and moves it between this queue and others where it is shared.
     pub fn turn(&self, image: &Image, from: Use, to: Use) {
         let (source, destination) = (self.state(image, from), self.state(image, to));
         // A new image belongs to nobody, so there is nothing to move.
-        let moved = from != Use::New && image.exported && source.family != destination.family;
+        let moved = from != Use::New && image.shared.is_some() && source.family != destination.family;
         let ignored = (vk::QUEUE_FAMILY_IGNORED, vk::QUEUE_FAMILY_IGNORED);
-        let released = image.exported && to == Use::Released;
+        let released = image.shared.is_some() && to == Use::Released;
         let families = if moved || released { (source.family, destination.family) } else { ignored };
         let barrier = vk::ImageMemoryBarrier::default()
             .image(image.raw)
@@ -122,13 +122,13 @@ impl Recorder<'_> {
             .dst_queue_family_index(families.1);
         let (before, after, no) = (source.stage, destination.stage, vk::DependencyFlags::empty());
         // SAFETY: the command buffer is being recorded, and the image lives until the submission was waited for.
-        unsafe { self.device.raw.cmd_pipeline_barrier(self.buffer, before, after, no, &[], &[], &[barrier]) };
+        unsafe { self.device.vk().cmd_pipeline_barrier(self.buffer, before, after, no, &[], &[], &[barrier]) };
     }
 
     fn state(&self, image: &Image, used: Use) -> State {
         use vk::{AccessFlags as A, ImageLayout as L, PipelineStageFlags as S};
         let ours = self.device.queue_family;
-        let others = if image.exported { self.device.foreign_family() } else { ours };
+        let others = image.shared.map_or(ours, |handle| self.device.family_outside(handle));
         let (layout, access, stage, family) = match used {
             Use::New => (L::UNDEFINED, A::empty(), S::TOP_OF_PIPE, ours),
             Use::Source => (L::TRANSFER_SRC_OPTIMAL, A::TRANSFER_READ, S::TRANSFER, ours),
@@ -142,7 +142,7 @@ impl Recorder<'_> {
     pub fn clear(&self, image: &Image) {
         let (layout, colour) = (vk::ImageLayout::TRANSFER_DST_OPTIMAL, vk::ClearColorValue::default());
         // SAFETY: the command buffer is being recorded, and the image lives until the submission was waited for.
-        unsafe { self.device.raw.cmd_clear_color_image(self.buffer, image.raw, layout, &colour, &[whole(image)]) };
+        unsafe { self.device.vk().cmd_clear_color_image(self.buffer, image.raw, layout, &colour, &[whole(image)]) };
     }
 
     /// Copies regions of an image in [`Use::Source`]; those beyond the buffer's end are left out.
@@ -153,7 +153,7 @@ impl Recorder<'_> {
         }
         let (from, to, layout) = (image.raw, buffer.raw.handle, vk::ImageLayout::TRANSFER_SRC_OPTIMAL);
         // SAFETY: the command buffer is being recorded, both live until the submission was waited for, the regions are inside.
-        unsafe { self.device.raw.cmd_copy_image_to_buffer(self.buffer, from, layout, to, &copies) };
+        unsafe { self.device.vk().cmd_copy_image_to_buffer(self.buffer, from, layout, to, &copies) };
     }
 
     /// Copies regions to an image in [`Use::Destination`]; those beyond the buffer's end are left out.
@@ -164,7 +164,7 @@ impl Recorder<'_> {
         }
         let (from, to, layout) = (buffer.raw.handle, image.raw, vk::ImageLayout::TRANSFER_DST_OPTIMAL);
         // SAFETY: the command buffer is being recorded, both live until the submission was waited for, the regions are inside.
-        unsafe { self.device.raw.cmd_copy_buffer_to_image(self.buffer, from, to, layout, &copies) };
+        unsafe { self.device.vk().cmd_copy_buffer_to_image(self.buffer, from, to, layout, &copies) };
     }
 
     /// What was written is there when the CPU looks after the wait.
@@ -175,7 +175,7 @@ impl Recorder<'_> {
         let (before, after) = (vk::PipelineStageFlags::TRANSFER, vk::PipelineStageFlags::HOST);
         let no = vk::DependencyFlags::empty();
         // SAFETY: the command buffer is being recorded.
-        unsafe { self.device.raw.cmd_pipeline_barrier(self.buffer, before, after, no, &[barrier], &[], &[]) };
+        unsafe { self.device.vk().cmd_pipeline_barrier(self.buffer, before, after, no, &[barrier], &[], &[]) };
     }
 }
 

@@ -1,8 +1,9 @@
 //! Images, buffers and memory, each destroyed when it is dropped.
 
-use super::{CallFailed, Device, ImageSpec, Tiling};
+use super::{CallFailed, Device, Handle, ImageSpec, Tiling};
+use crate::sys::kcmp::is_same_file;
 use ash::vk;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -12,12 +13,13 @@ pub struct Image {
     pub(super) raw: vk::Image,
     pub(super) levels: u32,
     pub(super) layers: u32,
-    pub(super) exported: bool,
+    pub(super) shared: Option<Handle>,
     modified: bool,
+    requirements: Requirements,
 }
 
-/// What an image or a buffer needs of its memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an image needs of its memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Requirements {
     pub bytes: u64,
     /// Which memory types serve, a bit each.
@@ -33,7 +35,8 @@ pub struct MemorySpec {
     pub bytes: u64,
     pub memory_type: u32,
     pub dedicated: bool,
-    pub exported: bool,
+    /// As what it leaves, or comes where it has a source.
+    pub shared: Option<Handle>,
     /// Whether the CPU sees it; the type must be coherent then.
     pub mapped: bool,
 }
@@ -53,34 +56,54 @@ impl Image {
             .usage(spec.usage)
             .sharing_mode(vk::SharingMode::EXCLUSIVE)
             .initial_layout(vk::ImageLayout::UNDEFINED);
-        let mut external =
-            vk::ExternalMemoryImageCreateInfo::default().handle_types(vk::ExternalMemoryHandleTypeFlags::DMA_BUF_EXT);
-        if spec.exported {
+        let mut external = vk::ExternalMemoryImageCreateInfo::default();
+        if let Some(handle) = spec.shared {
+            external = external.handle_types(handle.raw());
             info = info.push_next(&mut external);
         }
         let mut modifiers = vk::ImageDrmFormatModifierListCreateInfoEXT::default();
-        if let Tiling::Modifiers(list) = spec.tiling {
-            modifiers = modifiers.drm_format_modifiers(list);
-            info = info.push_next(&mut modifiers);
+        let mut explicit = vk::ImageDrmFormatModifierExplicitCreateInfoEXT::default();
+        match spec.tiling {
+            Tiling::Linear | Tiling::Optimal => {}
+            Tiling::Modifiers(list) => {
+                modifiers = modifiers.drm_format_modifiers(list);
+                info = info.push_next(&mut modifiers);
+            }
+            Tiling::Explicit { modifier, places } => {
+                explicit = explicit.drm_format_modifier(modifier).plane_layouts(places);
+                info = info.push_next(&mut explicit);
+            }
         }
         let mut views = vk::ImageFormatListCreateInfo::default().view_formats(spec.view_formats);
         if !spec.view_formats.is_empty() {
             info = info.push_next(&mut views);
         }
         // SAFETY: the chain lives until the call returns; callers have asked the driver for the limits of such an image.
-        let raw = device.make("vkCreateImage", || unsafe { device.raw.create_image(&info, None) })?;
-        let modified = matches!(spec.tiling, Tiling::Modifiers(_));
-        let ImageSpec { levels, layers, exported, .. } = *spec;
-        Ok(Self { device: device.clone(), raw, levels, layers, exported, modified })
+        let raw = device.make("vkCreateImage", || unsafe { device.vk().create_image(&info, None) })?;
+        let modified = spec.tiling.first_modifier().is_some();
+        let ImageSpec { levels, layers, shared, .. } = *spec;
+        let requirements = Requirements::default();
+        let mut image = Self { device: device.clone(), raw, levels, layers, shared, modified, requirements };
+        image.requirements = image.ask();
+        Ok(image)
+    }
+
+    /// As what its memory leaves or comes.
+    pub fn shared(&self) -> Option<Handle> {
+        self.shared
     }
 
     /// What it needs.
     pub fn requirements(&self) -> Requirements {
+        self.requirements
+    }
+
+    fn ask(&self) -> Requirements {
         let info = vk::ImageMemoryRequirementsInfo2::default().image(self.raw);
         let mut dedicated = vk::MemoryDedicatedRequirements::default();
         let mut requirements = vk::MemoryRequirements2::default().push_next(&mut dedicated);
         // SAFETY: the image lives, and is not disjoint.
-        unsafe { self.device.raw.get_image_memory_requirements2(&info, &mut requirements) };
+        unsafe { self.device.vk().get_image_memory_requirements2(&info, &mut requirements) };
         let vk::MemoryRequirements { size, memory_type_bits, .. } = requirements.memory_requirements;
         Requirements {
             bytes: size,
@@ -92,7 +115,7 @@ impl Image {
 
     /// The modifier that the driver has chosen; `None` for an image without one.
     pub fn modifier(&self) -> Result<Option<u64>, CallFailed> {
-        let Some(functions) = self.device.modifiers.as_ref().filter(|_| self.modified) else { return Ok(None) };
+        let Some(functions) = self.device.modifiers().filter(|_| self.modified) else { return Ok(None) };
         let mut properties = vk::ImageDrmFormatModifierPropertiesEXT::default();
         self.device.call("vkGetImageDrmFormatModifierPropertiesEXT", || {
             // SAFETY: the image lives and was made with a list of modifiers.
@@ -105,21 +128,21 @@ impl Image {
     pub fn place(&self, aspect: vk::ImageAspectFlags) -> vk::SubresourceLayout {
         let subresource = vk::ImageSubresource::default().aspect_mask(aspect);
         // SAFETY: the image lives; callers name aspects that its format or modifier has.
-        unsafe { self.device.raw.get_image_subresource_layout(self.raw, subresource) }
+        let place = unsafe { self.device.vk().get_image_subresource_layout(self.raw, subresource) };
+        self.device.faults.place(place)
     }
 
     /// Gives it its memory, from the start.
     pub fn bind(&self, memory: &Memory) -> Result<(), CallFailed> {
-        let device = &self.device.raw;
         // SAFETY: both are of one device and live; callers made the memory by the image's requirements and bind once.
-        self.device.call("vkBindImageMemory", || unsafe { device.bind_image_memory(self.raw, memory.raw, 0) })
+        self.device.call("vkBindImageMemory", || unsafe { self.device.vk().bind_image_memory(self.raw, memory.raw, 0) })
     }
 }
 
 impl Drop for Image {
     fn drop(&mut self) {
         // SAFETY: it is destroyed only here, and every submission was waited for.
-        unsafe { self.device.raw.destroy_image(self.raw, None) };
+        unsafe { self.device.vk().destroy_image(self.raw, None) };
         self.device.destroyed();
     }
 }
@@ -129,6 +152,7 @@ pub struct Memory {
     device: Arc<Device>,
     raw: vk::DeviceMemory,
     bytes: usize,
+    cached: bool,
     /// Where the CPU sees all of it.
     address: Option<NonNull<u8>>,
 }
@@ -139,8 +163,14 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    /// Makes memory, for one image alone where it is dedicated.
-    pub fn new(device: &Arc<Device>, spec: &MemorySpec, image: Option<&Image>) -> Result<Self, CallFailed> {
+    /// Makes memory, for one image alone where it is dedicated; with a `source`, it is that memory.
+    pub fn new(
+        device: &Arc<Device>,
+        spec: &MemorySpec,
+        image: Option<&Image>,
+        source: Option<BorrowedFd<'_>>,
+    ) -> Result<Self, CallFailed> {
+        let too_many = |_| CallFailed { call: "dup", result: vk::Result::ERROR_TOO_MANY_OBJECTS };
         let too_large = |_| CallFailed { call: "vkAllocateMemory", result: vk::Result::ERROR_OUT_OF_DEVICE_MEMORY };
         let bytes = usize::try_from(spec.bytes).map_err(too_large)?;
         let mut info = vk::MemoryAllocateInfo::default().allocation_size(spec.bytes).memory_type_index(spec.memory_type);
@@ -149,20 +179,48 @@ impl Memory {
             dedicated = dedicated.image(image.raw);
             info = info.push_next(&mut dedicated);
         }
-        let mut export = vk::ExportMemoryAllocateInfo::default().handle_types(vk::ExternalMemoryHandleTypeFlags::DMA_BUF_EXT);
-        if spec.exported {
-            info = info.push_next(&mut export);
+        let given = source.map(|fd| fd.try_clone_to_owned()).transpose().map_err(too_many)?;
+        let (mut export, mut import) = <(vk::ExportMemoryAllocateInfo<'_>, vk::ImportMemoryFdInfoKHR<'_>)>::default();
+        match (spec.shared, &given) {
+            (Some(handle), Some(fd)) => {
+                import = import.handle_type(handle.raw()).fd(fd.as_raw_fd());
+                info = info.push_next(&mut import);
+            }
+            (Some(handle), None) => {
+                export = export.handle_types(handle.raw());
+                info = info.push_next(&mut export);
+            }
+            (None, _) => {}
         }
-        // SAFETY: the chain lives until the call returns, and the image in it lives.
-        let raw = device.make("vkAllocateMemory", || unsafe { device.raw.allocate_memory(&info, None) })?;
-        let mut memory = Self { device: device.clone(), raw, bytes, address: None };
+        // SAFETY: the chain lives until the call returns, and the image and the descriptor in it live.
+        let made = device.make("vkAllocateMemory", || unsafe { device.vk().allocate_memory(&info, None) });
+        if let (Some(fd), Some(source)) = (given, source) {
+            // A call that works takes the descriptor, and one that fails must not; software's driver in Mesa 22.3 closes it even so.
+            let ours = made.is_err() && is_same_file(fd.as_fd(), source);
+            if !ours {
+                let _drivers = fd.into_raw_fd();
+            }
+        }
+        let raw = made?;
+        let kind = device.facts().memory_types.get(spec.memory_type as usize).copied().unwrap_or_default();
+        let cached = kind.contains(vk::MemoryPropertyFlags::HOST_CACHED);
+        let mut memory = Self { device: device.clone(), raw, bytes, cached, address: None };
         if spec.mapped {
             let flags = vk::MemoryMapFlags::empty();
             // SAFETY: the memory is of a type that the CPU sees, and is mapped once, whole.
-            let map = || unsafe { device.raw.map_memory(raw, 0, vk::WHOLE_SIZE, flags) };
+            let map = || unsafe { device.vk().map_memory(raw, 0, vk::WHOLE_SIZE, flags) };
             memory.address = NonNull::new(device.call("vkMapMemory", map)?.cast());
         }
         Ok(memory)
+    }
+
+    /// Whether the CPU sees it, and whether it caches what it sees.
+    pub fn is_mapped(&self) -> bool {
+        self.address.is_some()
+    }
+
+    pub fn is_cached(&self) -> bool {
+        self.cached
     }
 
     /// How many bytes it has.
@@ -170,13 +228,15 @@ impl Memory {
         self.bytes as u64
     }
 
-    /// What should be a dma-buf of all of it.
-    pub fn export(&self) -> Result<OwnedFd, CallFailed> {
+    /// What should be a descriptor of that kind for all of it, which it was made for.
+    pub fn export(&self, handle: Handle) -> Result<OwnedFd, CallFailed> {
         let call = "vkGetMemoryFdKHR";
-        let Some(functions) = &self.device.memory_fd else {
-            return Err(CallFailed { call, result: vk::Result::ERROR_EXTENSION_NOT_PRESENT });
-        };
-        let info = vk::MemoryGetFdInfoKHR::default().memory(self.raw).handle_type(vk::ExternalMemoryHandleTypeFlags::DMA_BUF_EXT);
+        let functions = self.device.memory_fd();
+        let functions = functions.ok_or(CallFailed { call, result: vk::Result::ERROR_EXTENSION_NOT_PRESENT })?;
+        if let Some(false_one) = self.device.faults.descriptor(handle) {
+            return Ok(false_one);
+        }
+        let info = vk::MemoryGetFdInfoKHR::default().memory(self.raw).handle_type(handle.raw());
         // SAFETY: the memory lives and was made to be exported.
         let fd = self.device.call(call, || unsafe { functions.get_memory_fd(&info) })?;
         // SAFETY: the driver gives a new descriptor, which nobody else owns.
@@ -221,7 +281,7 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         // SAFETY: it is freed only here, which unmaps it; what was bound to it is dropped before it by whoever has both.
-        unsafe { self.device.raw.free_memory(self.raw, None) };
+        unsafe { self.device.vk().free_memory(self.raw, None) };
         self.device.destroyed();
     }
 }
@@ -244,16 +304,16 @@ impl Buffer {
         let usage = vk::BufferUsageFlags::TRANSFER_SRC | vk::BufferUsageFlags::TRANSFER_DST;
         let info = vk::BufferCreateInfo::default().size(bytes).usage(usage).sharing_mode(vk::SharingMode::EXCLUSIVE);
         // SAFETY: the structure lives until the call returns; no caller asks for 0 bytes.
-        let handle = device.make("vkCreateBuffer", || unsafe { device.raw.create_buffer(&info, None) })?;
+        let handle = device.make("vkCreateBuffer", || unsafe { device.vk().create_buffer(&info, None) })?;
         let raw = RawBuffer { device: device.clone(), handle };
         // SAFETY: the buffer lives.
-        let requirements = unsafe { device.raw.get_buffer_memory_requirements(handle) };
+        let requirements = unsafe { device.vk().get_buffer_memory_requirements(handle) };
         let none = CallFailed { call: "vkAllocateMemory", result: vk::Result::ERROR_OUT_OF_DEVICE_MEMORY };
         let memory_type = choose(requirements.memory_type_bits).ok_or(none)?;
-        let spec = MemorySpec { bytes: requirements.size, memory_type, dedicated: false, exported: false, mapped: true };
-        let memory = Memory::new(device, &spec, None)?;
+        let spec = MemorySpec { bytes: requirements.size, memory_type, dedicated: false, shared: None, mapped: true };
+        let memory = Memory::new(device, &spec, None, None)?;
         // SAFETY: both are of one device and live, and the memory was made by the buffer's requirements.
-        device.call("vkBindBufferMemory", || unsafe { device.raw.bind_buffer_memory(handle, memory.raw, 0) })?;
+        device.call("vkBindBufferMemory", || unsafe { device.vk().bind_buffer_memory(handle, memory.raw, 0) })?;
         Ok(Self { raw, memory })
     }
 }
@@ -261,7 +321,7 @@ impl Buffer {
 impl Drop for RawBuffer {
     fn drop(&mut self) {
         // SAFETY: it is destroyed only here, and every submission was waited for.
-        unsafe { self.device.raw.destroy_buffer(self.handle, None) };
+        unsafe { self.device.vk().destroy_buffer(self.handle, None) };
         self.device.destroyed();
     }
 }

@@ -1,6 +1,5 @@
 //! Devices and formats.
 
-use crate::backend;
 use rustix::fs::{FileType, fstat};
 use std::ffi::{c_char, c_int};
 use std::os::fd::BorrowedFd;
@@ -9,19 +8,14 @@ use virgbm::{Format, Modifier};
 use virgbm_gbm_core::Failure;
 use virgbm_gbm_core::abi::{self, Device, Flags, FormatNameDesc};
 use virgbm_gbm_core::door::Given;
+use virgbm_gbm_core::exported;
+use virgbm_gbm_core::loader;
 
-exported! {
-    /// Makes a device of a descriptor, which stays the caller's and must stay open. Null with EINVAL for what is no character
-    /// device, ENODEV when no backend serves it.
-    fn gbm_create_device(fd: c_int) -> *mut Device, or null_mut(), {
-        let device = backend::create(character_device(fd)?)?;
-        // SAFETY: a backend has just made it, and nobody else has it yet.
-        unsafe { (*device.as_ptr()).dummy = Some(gbm_create_device) };
-        Ok(device.as_ptr())
-    }
-}
-
-fn character_device<'a>(number: c_int) -> Result<BorrowedFd<'a>, Failure> {
+/// The descriptor that a device is to be made of.
+///
+/// # Errors
+/// [`Failure::NoDevice`] for what is no character device.
+pub fn character_device<'a>(number: c_int) -> Result<BorrowedFd<'a>, Failure> {
     if number < 0 {
         return Err(Failure::NoDevice(number));
     }
@@ -34,7 +28,7 @@ fn character_device<'a>(number: c_int) -> Result<BorrowedFd<'a>, Failure> {
 exported! {
     /// Frees a device. Its buffers and surfaces must be gone.
     fn gbm_device_destroy(gbm: Given<Device>) -> (), or (), {
-        let library = backend::library(&gbm);
+        let library = loader::library(&gbm);
         dispatch!(gbm, destroy(gbm.as_ptr()));
         // The backend's code is needed until here.
         drop(library);

@@ -6,10 +6,10 @@ use std::ptr::{null, null_mut};
 use virgbm::{Format, Modifier, RequestError};
 use virgbm_gbm_core::abi::{Bo, Device, Flags};
 use virgbm_gbm_core::door::Given;
-use virgbm_gbm_core::{Failure, trace};
+use virgbm_gbm_core::{Failure, exported, trace};
 
 /// What is wrong whatever the backend.
-pub fn check(flags: Flags, modifiers: *const Modifier, count: c_uint) -> Result<(), Failure> {
+pub(crate) fn check(flags: Flags, modifiers: *const Modifier, count: c_uint) -> Result<(), Failure> {
     if modifiers.is_null() != (count == 0) {
         return Err(Failure::List(count));
     }
@@ -20,7 +20,10 @@ pub fn check(flags: Flags, modifiers: *const Modifier, count: c_uint) -> Result<
 }
 
 /// Makes a buffer, when there is nothing wrong with it that any backend would refuse.
-fn create(
+///
+/// # Errors
+/// [`Failure`], as the backend has it.
+pub fn create(
     gbm: &Given<Device>,
     (width, height): (u32, u32),
     format: Format,
@@ -39,15 +42,6 @@ exported! {
     /// Makes a buffer whose modifier the host chooses. Null with errno as `virgbm_gbm_core::Failure::errno` has it.
     fn gbm_bo_create(gbm: Given<Device>, width: u32, height: u32, format: Format, flags: Flags) -> *mut Bo, or null_mut(), {
         create(&gbm, (width, height), format, flags, (null(), 0))
-    }
-}
-
-exported! {
-    /// Makes a buffer that can be shown, with one of the listed modifiers; ENOSYS when none of them is offered.
-    fn gbm_bo_create_with_modifiers(
-        gbm: Given<Device>, width: u32, height: u32, format: Format, modifiers: *const Modifier, count: c_uint
-    ) -> *mut Bo, or null_mut(), {
-        create(&gbm, (width, height), format, Flags::SCANOUT, (modifiers, count))
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::ffi::{c_int, c_void};
 use std::ptr::{NonNull, null_mut};
-use virgbm::{Format, FormatClass, Modifier};
+use virgbm::{Format, Modifier};
 use virgbm_gbm_core::Failure;
 use virgbm_gbm_core::abi::{Bo, BoHandle, DestroyUserData, Device, Flags};
 use virgbm_gbm_core::door::{FromC, Given};
+use virgbm_gbm_core::exported;
 
 /// The device that a buffer is of.
 pub fn device_of(bo: &Bo) -> Result<Given<Device>, Failure> {
@@ -31,14 +32,6 @@ exported! {
     /// The fourcc, also when the buffer was made with one of the two old names.
     fn gbm_bo_get_format(bo: Given<Bo>) -> Format, or Format::from_fourcc(0), {
         Ok(bo.format)
-    }
-}
-
-exported! {
-    /// Bits of a pixel; 0 for what has none in one place, such as YUV.
-    fn gbm_bo_get_bpp(bo: Given<Bo>) -> u32, or 0, {
-        let info = bo.format.info().filter(|info| matches!(info.class, FormatClass::Rgb | FormatClass::RgbFloat));
-        Ok(info.and_then(|info| info.planes.first()).map_or(0, |plane| u32::from(plane.block_bytes) * 8))
     }
 }
 

@@ -4,9 +4,9 @@ use crate::create::check;
 use std::ffi::{c_int, c_uint};
 use std::ptr::{null, null_mut};
 use virgbm::{Format, Modifier};
-use virgbm_gbm_core::Failure;
 use virgbm_gbm_core::abi::{Bo, Device, Flags, Surface};
 use virgbm_gbm_core::door::{FromC, Given};
+use virgbm_gbm_core::{Failure, exported};
 
 /// The device that a surface is of.
 fn device_of(surface: &Surface) -> Result<Given<Device>, Failure> {
@@ -15,7 +15,10 @@ fn device_of(surface: &Surface) -> Result<Given<Device>, Failure> {
 }
 
 /// Makes a surface, when there is nothing wrong with it that any backend would refuse.
-fn create(
+///
+/// # Errors
+/// [`Failure`], as the backend has it.
+pub fn create(
     gbm: &Given<Device>,
     (width, height): (u32, u32),
     format: Format,
@@ -33,15 +36,6 @@ exported! {
         gbm: Given<Device>, width: u32, height: u32, format: Format, flags: Flags
     ) -> *mut Surface, or null_mut(), {
         create(&gbm, (width, height), format, flags, (null(), 0))
-    }
-}
-
-exported! {
-    /// Makes a surface whose buffers can be shown and have one of the listed modifiers.
-    fn gbm_surface_create_with_modifiers(
-        gbm: Given<Device>, width: u32, height: u32, format: Format, modifiers: *const Modifier, count: c_uint
-    ) -> *mut Surface, or null_mut(), {
-        create(&gbm, (width, height), format, Flags::SCANOUT, (modifiers, count))
     }
 }
 

@@ -4,6 +4,7 @@ use crate::bo::device_of;
 use std::ffi::c_int;
 use virgbm_gbm_core::abi::{Bo, BoHandle};
 use virgbm_gbm_core::door::Given;
+use virgbm_gbm_core::exported;
 
 exported! {
     /// How many planes it has.

@@ -1,0 +1,226 @@
+//! [`VirglRenderer`]: virglrenderer as the renderer of a device, for contexts of virgl, venus and the kernel drivers of GPUs.
+
+mod fences;
+mod resource;
+mod sys;
+mod worker;
+
+use crate::host::fence::Fence;
+use crate::host::renderer::{
+    BlobParameters, Foreign, RenderContext, RenderError, Rendered, Renderer, RendererCapset, Taken, Timeline,
+};
+use crate::host::resolver::{Export, ExportKind};
+use crate::wire::virgl::PipeResourceCreate;
+use crate::{Layout, wire};
+use resource::{Texture, leaving_layout, shown_layout};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use thiserror::Error;
+use worker::Worker;
+
+/// `VIRTIO_GPU_CAPSET_VENUS` and `VIRTIO_GPU_CAPSET_DRM`.
+const CAPSET_ID_VENUS: u32 = 4;
+const CAPSET_ID_DRM: u32 = 6;
+
+bitflags::bitflags! {
+    /// Kinds of contexts that virglrenderer can be started for.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Kinds: u32 {
+        /// OpenGL: capsets 1 and 2.
+        const VIRGL = 1;
+        /// Vulkan: capset 4. A process of virglrenderer's own draws, `virgl_render_server`.
+        const VENUS = 2;
+        /// The kernel interface of the host's own GPU: capset 6.
+        const DRM = 4;
+    }
+}
+
+impl Kinds {
+    fn capset_ids(self) -> Vec<u32> {
+        let each = [
+            (Self::VIRGL, vec![wire::virgl::CAPSET_ID_VIRGL, wire::virgl::CAPSET_ID_VIRGL2]),
+            (Self::VENUS, vec![CAPSET_ID_VENUS]),
+            (Self::DRM, vec![CAPSET_ID_DRM]),
+        ];
+        each.into_iter().filter(|(kind, _)| self.contains(*kind)).flat_map(|(_, ids)| ids).collect()
+    }
+}
+
+/// Why there is no virglrenderer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs)]
+pub enum OpenError {
+    #[error("virglrenderer 0.10 or later: {0}")]
+    Library(String),
+    #[error("virglrenderer is used in this process already, and keeps its state in the process")]
+    Twice,
+    #[error("{0}: {1}")]
+    Node(PathBuf, String),
+    #[error("virglrenderer does not start, its code is {0}: what it printed says why")]
+    Init(i32),
+    #[error("virglrenderer makes no contexts of what was asked for: what it printed says why")]
+    NoCapset,
+    #[error("a thread for virglrenderer: {0}")]
+    Thread(String),
+}
+
+/// virglrenderer, loaded when this is opened. A process can have one.
+pub struct VirglRenderer {
+    worker: Arc<Worker>,
+    capsets: Vec<RendererCapset>,
+    taken: Arc<AtomicBool>,
+}
+
+/// A capset of which a context can be made: the library has that of venus also where its server does not start. What was asked for and
+/// is not there is an error in the log, which programs show that say nothing else.
+fn working_capset(library: &sys::Library, id: u32) -> Option<RendererCapset> {
+    const CONTEXT: u32 = 1;
+    let Some(capset) = library.capset(id) else {
+        log::error!("capset {id} is not offered: this virglrenderer does not have it here");
+        return None;
+    };
+    if let Err(error) = library.create_context(CONTEXT, id, "probe") {
+        log::error!("capset {id} is not offered: {error}");
+        return None;
+    }
+    library.destroy_context(CONTEXT);
+    Some(capset)
+}
+
+impl VirglRenderer {
+    /// Loads and starts it for these kinds of contexts: on a DRM render node, or on EGL without a surface, where GL may be drawn by
+    /// the CPU.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(kinds: Kinds, node: Option<PathBuf>) -> Result<Self, OpenError> {
+        let worker = Worker::start(kinds, node)?;
+        let ids = kinds.capset_ids();
+        let capsets = worker.call(move |library| ids.into_iter().filter_map(|id| working_capset(library, id)).collect());
+        let capsets: Vec<_> = capsets.unwrap_or_default();
+        if capsets.is_empty() {
+            return Err(OpenError::NoCapset);
+        }
+        Ok(Self { worker: Arc::new(worker), capsets, taken: Arc::default() })
+    }
+}
+
+impl Renderer for VirglRenderer {
+    fn take(&self) -> Option<Taken> {
+        Taken::new(&self.taken)
+    }
+
+    fn capsets(&self) -> &[RendererCapset] {
+        &self.capsets
+    }
+
+    fn context(&self, id: u32, capset_id: u32, name: &str) -> Result<Box<dyn RenderContext>, RenderError> {
+        let name = name.to_owned();
+        self.worker.call(move |library| library.create_context(id, capset_id, &name))??;
+        Ok(Box::new(Context { worker: self.worker.clone(), id, is_apart: capset_id == CAPSET_ID_VENUS }))
+    }
+
+    fn texture(&self, id: u32, texture: &PipeResourceCreate) -> Result<(Arc<dyn Rendered>, Option<Layout>), RenderError> {
+        let created = *texture;
+        self.worker.call(move |library| library.create_resource(id, &created))??;
+        let shown = shown_layout(texture);
+        let size_bytes = shown.map_or(0, |layout| layout.size_bytes);
+        Ok((Arc::new(Texture::new(self.worker.clone(), id, size_bytes, shown, false)), shown))
+    }
+
+    fn adopt(&self, id: u32, memory: Foreign, size_bytes: u64) -> Result<Arc<dyn Rendered>, RenderError> {
+        let kind = memory.name();
+        let pages = match memory {
+            Foreign::Exported(Export { fd, kind: ExportKind::DmaBuf }) => {
+                self.worker.call(move |library| library.import_dma_buf(id, fd, size_bytes))??;
+                None
+            }
+            Foreign::Exported(_) => return Err(RenderError::NoDmaBuf(kind)),
+            Foreign::Pages(pages) => {
+                let list = sys::PageList::new(pages);
+                let made = self.worker.call(move |library| library.create_guest_blob(id, &list, size_bytes).map(|()| list));
+                Some(made??)
+            }
+        };
+        let resource = Texture::new(self.worker.clone(), id, size_bytes, None, true);
+        resource.keep_pages(pages);
+        Ok(Arc::new(resource))
+    }
+
+    fn fence(&self, timeline: Timeline) -> Fence {
+        self.worker.fence(timeline)
+    }
+
+    fn is_busy(&self, timeline: Timeline) -> bool {
+        self.worker.fences().is_busy(timeline)
+    }
+}
+
+/// A context of the library.
+struct Context {
+    worker: Arc<Worker>,
+    id: u32,
+    /// Whether it draws in a process of its own, which gets resources as descriptors.
+    is_apart: bool,
+}
+
+impl RenderContext for Context {
+    fn submit(&mut self, stream: &[u8]) -> Result<(), RenderError> {
+        if stream.is_empty() {
+            return Ok(());
+        }
+        if !stream.len().is_multiple_of(4) {
+            return Err(RenderError::Unaligned(stream.len()));
+        }
+        let whole = stream.chunks(8).map(|bytes| {
+            let mut word = [0; 8];
+            word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            u64::from_ne_bytes(word)
+        });
+        let (id, dwords, stream) = (self.id, stream.len() / 4, whole.collect());
+        self.worker.call(move |library| library.submit(id, stream, dwords))?
+    }
+
+    fn attach(&mut self, resource_id: u32) -> Result<(), RenderError> {
+        let id = self.id;
+        if !self.is_apart {
+            self.worker.post(move |library| library.attach(id, resource_id));
+            return Ok(());
+        }
+        // The library says nothing when there is no descriptor to send.
+        self.worker.call(move |library| {
+            library.export_blob(resource_id).map_err(|_| RenderError::NoDescriptor)?;
+            library.attach(id, resource_id);
+            Ok(())
+        })?
+    }
+
+    fn detach(&mut self, resource_id: u32) {
+        let id = self.id;
+        self.worker.post(move |library| library.detach(id, resource_id));
+    }
+
+    fn blob(&mut self, blob: &BlobParameters) -> Result<(Arc<dyn Rendered>, Option<Layout>), RenderError> {
+        let (ctx_id, BlobParameters { resource_id, blob_id, size_bytes, flags }) = (self.id, *blob);
+        let (shown, leaving) = self.worker.call(move |library| {
+            library.create_blob(resource_id, ctx_id, blob_id, flags, size_bytes)?;
+            let texture = library.texture(resource_id);
+            let leaving =
+                texture.and_then(|texture| leaving_layout(&texture, &library.export_texture(texture.tex_id)?, size_bytes));
+            Ok((texture.and_then(|texture| shown_layout(&texture.into())), leaving))
+        })??;
+        let texture = Texture::new(self.worker.clone(), resource_id, size_bytes, shown, leaving.is_some());
+        Ok((Arc::new(texture), leaving.or(shown)))
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        let (id, fences) = (self.id, self.worker.fences().clone());
+        self.worker.post(move |library| {
+            library.destroy_context(id);
+            fences.forget_context(id);
+        });
+    }
+}
