@@ -1,0 +1,1 @@
+#include "drv_priv.h"
