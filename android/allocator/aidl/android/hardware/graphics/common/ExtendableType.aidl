@@ -1,0 +1,7 @@
+package android.hardware.graphics.common;
+
+@VintfStability
+parcelable ExtendableType {
+    @utf8InCpp String name;
+    long value = 0;
+}

@@ -1,0 +1,53 @@
+//! Setting metadata, for everybody who has the buffer.
+
+use super::standard::{Setting, Standard};
+use super::stream::Reader;
+use crate::failure::Failure;
+use virgbm_android_handle::Imported;
+use virgbm_android_handle::metadata::Slot;
+
+/// Sets a value from its stream; an empty one unsets what is optional.
+///
+/// # Errors
+/// [`Failure`], which says whether it can't be set, or is not a value of the type.
+pub fn set(buffer: &Imported, kind: Standard, stream: &[u8]) -> Result<(), Failure> {
+    let name = kind.name();
+    let slot = match kind.setting() {
+        Setting::Constant => return Err(Failure::Constant(name)),
+        Setting::Never => return Err(Failure::NotSettable(name)),
+        Setting::Anybody(slot) => slot,
+    };
+    if stream.is_empty() && !matches!(slot, Slot::Dataspace | Slot::BlendMode | Slot::Crop) {
+        return Ok(buffer.metadata().set(slot, None)?);
+    }
+    let malformed = || Failure::Malformed { name, bytes: stream.len() };
+    let payload = payload(buffer, kind, slot, stream).ok_or_else(malformed)?;
+    if payload.len() > slot.capacity() {
+        return Err(Failure::TooLong { name, bytes: payload.len(), most: slot.capacity() });
+    }
+    Ok(buffer.metadata().set(slot, Some(payload))?)
+}
+
+/// The bytes of a slot in a stream; `None` for one that is cut short, too long, or not of the type.
+fn payload<'a>(buffer: &Imported, kind: Standard, slot: Slot, stream: &'a [u8]) -> Option<&'a [u8]> {
+    let mut reader = Reader::new(stream, kind)?;
+    let payload = match slot {
+        Slot::Dataspace | Slot::BlendMode | Slot::Smpte2086 | Slot::Cta8613 => reader.bytes(slot.capacity())?,
+        Slot::Smpte2094_10 | Slot::Smpte2094_40 | Slot::Smpte2094_50 => reader.string()?,
+        Slot::Crop => {
+            // One for the whole buffer: planes have no crops of their own.
+            let one = reader.int64()? == 1;
+            let rectangle = reader.bytes(slot.capacity())?;
+            (one && is_inside(buffer, rectangle)).then_some(rectangle)?
+        }
+    };
+    reader.is_empty().then_some(payload)
+}
+
+fn is_inside(buffer: &Imported, rectangle: &[u8]) -> bool {
+    let (words, _) = rectangle.as_chunks();
+    let [left, top, right, bottom] = words else { return false };
+    let [left, top, right, bottom] = [left, top, right, bottom].map(|edge| i64::from(i32::from_le_bytes(*edge)));
+    let (width, height) = (buffer.description().width.into(), buffer.description().height.into());
+    0 <= left && left < right && right <= width && 0 <= top && top < bottom && bottom <= height
+}
