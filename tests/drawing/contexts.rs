@@ -2,7 +2,7 @@
 
 use crate::held::settled_descriptors;
 use crate::virgl::{
-    BIND_TARGET_AND_SAMPLED, CREATE_OBJECT, PIPE_RESOURCE_CREATE, PIPE_RESOURCE_SET_TYPE, SURFACE, clear, command, number,
+    BIND_TARGET_AND_SAMPLED, CREATE_OBJECT, PIPE_RESOURCE_CREATE, PIPE_RESOURCE_SET_TYPE, SURFACE, clear, clear_again, command, number,
     open_context, read_back, texture, texture_blob,
 };
 use crate::{GUEST_BLOB, PATIENCE, fence, on_resource, send, stream, submit, turn};
@@ -60,6 +60,23 @@ fn a_texture_that_a_stream_clears_is_read_back_and_shown() {
     let [picture, screen] = [node.host().picture(handles.resource_id).unwrap(), node.host().screenshot(0).unwrap()];
     assert_eq!((picture.width, picture.height, &picture.rgba[..4]), (SIDE, SIDE, &[255, 128, 0, 255][..]));
     assert_eq!(screen, picture);
+}
+
+#[test]
+fn a_context_goes_on_where_it_was_after_another_is_made_or_gone() {
+    let Some(turn) = turn() else { return };
+    let node = turn.node(None);
+    open_context(&node);
+    let handles = square(&node);
+    submit(&node, clear(1, handles.resource_id, bgra(), [0.0; 4]).as_bytes(), &[handles.bo_handle], None);
+    let other = node.open_again();
+    open_context(&other);
+    submit(&node, clear_again(ORANGE).as_bytes(), &[handles.bo_handle], None);
+    assert_eq!(ends(&node, handles.bo_handle), [ORANGE_BYTES; 2]);
+    submit(&node, clear_again([1.0; 4]).as_bytes(), &[handles.bo_handle], None);
+    drop(other);
+    submit(&node, clear_again(ORANGE).as_bytes(), &[handles.bo_handle], None);
+    assert_eq!(ends(&node, handles.bo_handle), [ORANGE_BYTES; 2]);
 }
 
 #[test]

@@ -35,13 +35,18 @@ pub fn command(opcode: u32, object: u32, body: &[u32]) -> Vec<u32> {
 
 /// Makes a surface of a texture and fills that with a colour: red, green, blue, alpha.
 pub fn clear(surface: u32, resource_id: u32, format: u32, colour: [f32; 4]) -> Vec<u32> {
-    let [red, green, blue, alpha] = colour.map(f32::to_bits);
     let commands = [
         command(CREATE_OBJECT, SURFACE, &[surface, resource_id, format, 0, 0]),
         command(SET_FRAMEBUFFER_STATE, 0, &[1, 0, surface]),
-        command(CLEAR, 0, &[COLOR0, red, green, blue, alpha, 0, 0, 0]),
+        clear_again(colour),
     ];
     commands.concat()
+}
+
+/// Fills what the context draws to already.
+pub fn clear_again(colour: [f32; 4]) -> Vec<u32> {
+    let [red, green, blue, alpha] = colour.map(f32::to_bits);
+    command(CLEAR, 0, &[COLOR0, red, green, blue, alpha, 0, 0, 0])
 }
 
 /// Opens a context of virgl with one ring.

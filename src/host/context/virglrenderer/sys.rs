@@ -175,6 +175,15 @@ impl Library {
         if code == 0 { Ok(library) } else { Err(OpenError::Init(code)) }
     }
 
+    /// The functions, with the library's own context of GL current. What is asked for outside of a context's stream works in whichever
+    /// is current, and a new context stays current without the library remembering that: the next stream would go there. QEMU and
+    /// crosvm call this before each command.
+    fn in_context_0(&self) -> &Functions {
+        // SAFETY: no arguments; it does nothing where there is no GL.
+        unsafe { (self.functions.force_ctx_0)() };
+        &self.functions
+    }
+
     /// The capset under a number, where the library has it.
     pub fn capset(&self, id: u32) -> Option<RendererCapset> {
         let (mut version, mut size) = (0, 0);
@@ -195,6 +204,7 @@ impl Library {
         let length = name.as_bytes().len() as u32;
         // SAFETY: the name has as many bytes, and an end.
         let code = unsafe { (self.functions.context_create)(id, capset_id, length, name.as_ptr()) };
+        self.in_context_0();
         check("context_create", id, code)
     }
 
@@ -237,14 +247,14 @@ impl Library {
             flags: texture.flags.get(),
         };
         // SAFETY: the arguments are whole, and there are no pages.
-        check("resource_create", id, unsafe { (self.functions.resource_create)(&raw mut args, null_mut(), 0) })
+        check("resource_create", id, unsafe { (self.in_context_0().resource_create)(&raw mut args, null_mut(), 0) })
     }
 
     /// Forgets a resource. Its pages must outlive this call.
     pub fn unref_resource(&self, id: u32) {
         self.detach_pages(id);
         // SAFETY: a number that the library does not know does nothing.
-        unsafe { (self.functions.resource_unref)(id) };
+        unsafe { (self.in_context_0().resource_unref)(id) };
     }
 
     /// Gives a resource its pages, which must live until they are detached or the resource is forgotten.
@@ -305,7 +315,7 @@ impl Library {
         let (blob_mem, iovecs) = (BLOB_MEM_HOST3D, null());
         let args = CreateBlobArgs { res_handle: id, ctx_id, blob_mem, blob_flags: flags, blob_id, size, iovecs, num_iovs: 0 };
         // SAFETY: the arguments are whole, and there are no pages.
-        check("resource_create_blob", id, unsafe { (self.functions.create_blob)(&raw const args) })
+        check("resource_create_blob", id, unsafe { (self.in_context_0().create_blob)(&raw const args) })
     }
 
     /// Makes a blob of the guest's pages, which the caller keeps, under a number that must be free.
@@ -314,7 +324,7 @@ impl Library {
         let blob_mem = BLOB_MEM_GUEST;
         let args = CreateBlobArgs { res_handle: id, ctx_id: 0, blob_mem, blob_flags: 0, blob_id: 0, size, iovecs, num_iovs };
         // SAFETY: the arguments are whole, and the list has that many entries of mapped memory.
-        check("resource_create_blob", id, unsafe { (self.functions.create_blob)(&raw const args) })
+        check("resource_create_blob", id, unsafe { (self.in_context_0().create_blob)(&raw const args) })
     }
 
     /// Makes a dma-buf known under a number that must be free.
@@ -322,7 +332,7 @@ impl Library {
         let fd = fd.into_raw_fd();
         let args = ImportBlobArgs { res_handle: id, blob_mem: BLOB_MEM_HOST3D, fd_type: FD_TYPE_DMABUF, fd, size };
         // SAFETY: the arguments are whole; the library takes the descriptor unless it refuses them.
-        let code = unsafe { (self.functions.import_blob)(&raw const args) };
+        let code = unsafe { (self.in_context_0().import_blob)(&raw const args) };
         if code.saturating_abs() == libc::EINVAL {
             // SAFETY: arguments that are refused leave the descriptor to the caller.
             drop(unsafe { OwnedFd::from_raw_fd(fd) });
@@ -359,11 +369,12 @@ impl Library {
             d3d_tex2d: null_mut(),
         };
         // What it says is no matter: formats without a fourcc are an error after all has been told.
-        match &self.functions.get_info_ext {
+        let functions = self.in_context_0();
+        match &functions.get_info_ext {
             // SAFETY: the library writes one structure, which is whole.
             Some(get_info_ext) => unsafe { get_info_ext(id.cast_signed(), &raw mut info) },
             // SAFETY: the same.
-            None => unsafe { (self.functions.get_info)(id.cast_signed(), &raw mut info.base) },
+            None => unsafe { (functions.get_info)(id.cast_signed(), &raw mut info.base) },
         };
         let ResourceInfo { virgl_format, width, height, depth, tex_id, drm_fourcc, .. } = info.base;
         // A buffer is told as one row of R8, and its name is none of a texture.
@@ -375,11 +386,9 @@ impl Library {
     /// A texture as EGL lets it leave, where it does and has one plane.
     pub fn export_texture(&self, tex_id: u32) -> Option<ExportedTexture> {
         let (mut fds, mut strides, mut offsets) = ([-1; 4], [0; 4], [0; 4]);
-        // SAFETY: no arguments; the next call looks for the texture in the context that is current.
-        unsafe { (self.functions.force_ctx_0)() };
         let (fds_out, strides_out, offsets_out) = (fds.as_mut_ptr(), strides.as_mut_ptr(), offsets.as_mut_ptr());
         // SAFETY: EGL writes an entry for each plane, of which no format has more than four.
-        let code = unsafe { (self.functions.get_fd_for_texture2)(tex_id, fds_out, strides_out, offsets_out) };
+        let code = unsafe { (self.in_context_0().get_fd_for_texture2)(tex_id, fds_out, strides_out, offsets_out) };
         let exported = fds.map(|fd| {
             // SAFETY: the descriptors are new and the caller's.
             (code == 0 && fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
