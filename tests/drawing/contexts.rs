@@ -2,8 +2,8 @@
 
 use crate::held::settled_descriptors;
 use crate::virgl::{
-    BIND_TARGET_AND_SAMPLED, CREATE_OBJECT, PIPE_RESOURCE_CREATE, PIPE_RESOURCE_SET_TYPE, SURFACE, clear, clear_again, command, number,
-    open_context, read_back, texture, texture_blob,
+    BIND_TARGET_AND_SAMPLED, CREATE_OBJECT, PIPE_RESOURCE_CREATE, PIPE_RESOURCE_SET_TYPE, SURFACE, clear, clear_again, command,
+    number, open_context, read_back, texture, texture_blob,
 };
 use crate::{GUEST_BLOB, PATIENCE, fence, on_resource, send, stream, submit, turn};
 use std::path::Path;
