@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel}
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How often the library looks for fences while some are awaited, where no thread of its own does.
+/// How often the library looks for fences, and for the queries before them, while some are awaited and nothing else is to be done.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 type Job = Box<dyn FnOnce(&Library) + Send>;
@@ -74,6 +74,8 @@ impl Worker {
                 log::debug!("{error}");
                 fences.unknown(timeline, number);
             }
+            // Here, where no fence is cut off from its stream: a guest program that never pauses must not keep the others waiting.
+            library.poll();
         });
         fence
     }
