@@ -14,7 +14,7 @@ use super::options::DeviceOptions;
 use super::verdict::{BackendKind, Verdict};
 use crate::layout::Region;
 use crate::wire::alloc as wire;
-use crate::{BufferRequest, Layout, Offer};
+use crate::{BufferRequest, Layout, Offer, Usage};
 use std::sync::Arc;
 
 /// A buffer that a backend made.
@@ -39,8 +39,9 @@ pub(super) struct Imported {
 
 /// The host's copy of a buffer whose guest pages the CPU maps.
 pub(super) trait HostCopy: Send + Sync {
-    /// Brings a region as the host has it, and waits for it; nothing when only the CPU writes the buffer.
-    fn fetch(&self, region: Region) -> Result<(), Error>;
+    /// Brings a region as the host has it, and waits for it, after what mappings still write there was sent; nothing when only the
+    /// CPU writes the buffer.
+    fn fetch(&self, region: Region, unsent: &[Region]) -> Result<(), Error>;
 
     /// Sends a region; does not wait.
     fn flush(&self, region: Region) -> Result<(), Error>;
@@ -60,8 +61,8 @@ pub(super) trait Backend: Send + Sync {
     /// The layout of a resource that another file made.
     fn describe(&self, resource_id: u32) -> Result<(Layout, Option<wire::Backing>), Error>;
 
-    /// A buffer that was imported, with a layout that holds.
-    fn adopt(&self, imported: Imported, layout: &Layout) -> Blob;
+    /// A buffer that was imported, with a layout that holds and what it was made for.
+    fn adopt(&self, imported: Imported, layout: &Layout, usage: Usage) -> Blob;
 
     /// How often the host was waited for.
     fn round_trips(&self) -> u64;

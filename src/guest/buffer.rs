@@ -11,7 +11,7 @@ use crate::sys::mmap::Mmap;
 use crate::wire::alloc::Backing;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A buffer. It is freed when the last clone and the last mapping go; the host's memory lives on while others have imported it.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ struct Inner {
     /// Made at the first map, kept: later ones cost no call. Each buffer has its own lock.
     view: Mutex<Option<View>>,
     blob: Blob,
+    /// What mappings write now and the host's copy may not have yet; nothing where there is no copy.
+    unsent: Mutex<Vec<Region>>,
     /// Whether somebody else made it, whose caches may have to be flushed.
     imported: bool,
     layout: Layout,
@@ -37,7 +39,7 @@ struct View {
 
 impl BufferObject {
     pub(super) fn new(shared: Arc<Shared>, blob: Blob, layout: Layout, imported: bool) -> Self {
-        Self(Arc::new(Inner { view: Mutex::new(None), blob, imported, layout, shared }))
+        Self(Arc::new(Inner { view: Mutex::default(), blob, unsent: Mutex::default(), imported, layout, shared }))
     }
 
     /// Where its bytes lie.
@@ -103,16 +105,24 @@ impl BufferObject {
         }
         let View { map, dma_buf } = self.0.view()?;
         if let Some(copy) = self.0.blob.copy.as_ref().filter(|_| access.contains(Access::READ)) {
-            copy.fetch(region)?;
+            let unsent: Vec<_> = self.0.unsent().iter().copied().filter(|unsent| unsent.intersects(&region)).collect();
+            copy.fetch(region, &unsent)?;
         }
         if let Some(dma_buf) = dma_buf {
             dmabuf::sync(dma_buf.as_fd(), false).map_err(Error::NoFence)?;
+        }
+        if self.0.blob.copy.is_some() && access.contains(Access::WRITE) {
+            self.0.unsent().push(region);
         }
         Ok(Mapping::new(map, self.0.layout, region, access, self.0.clone()))
     }
 }
 
 impl Inner {
+    fn unsent(&self) -> MutexGuard<'_, Vec<Region>> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn view(&self) -> Result<View, Error> {
         if !self.blob.mappable {
             return Err(Error::NotMappable);
@@ -130,7 +140,13 @@ impl Inner {
 }
 
 impl Mapped for Inner {
-    fn end(&self) {
+    fn end(&self, region: Region, access: Access) {
+        if access.contains(Access::WRITE) {
+            let mut unsent = self.unsent();
+            if let Some(at) = unsent.iter().position(|of| *of == region) {
+                unsent.swap_remove(at);
+            }
+        }
         let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
         let dma_buf = view.as_ref().and_then(|view| view.dma_buf.as_ref());
         if let Some(Err(error)) = dma_buf.map(|fd| dmabuf::sync(fd.as_fd(), true)) {

@@ -137,7 +137,7 @@ impl Device {
     pub fn import(&self, fd: BorrowedFd<'_>) -> Result<BufferObject, Error> {
         let imported = self.import_handle(fd)?;
         let (layout, made_of) = self.0.backend.describe(imported.resource_id)?;
-        self.adopt(imported, layout, made_of)
+        self.adopt(imported, layout, Usage::all(), made_of)
     }
 
     /// Imports a buffer whose layout the caller knows. Asks nobody.
@@ -145,8 +145,17 @@ impl Device {
     /// # Errors
     /// [`Error::Layout`] and [`Error::TooSmall`] for a layout that does not hold, [`Error::Node`] as [`import`](Self::import).
     pub fn import_with_layout(&self, fd: BorrowedFd<'_>, layout: &Layout) -> Result<BufferObject, Error> {
+        self.import_made_for(fd, layout, Usage::all())
+    }
+
+    /// The same where the caller knows also what it was made for: what the host does not draw into costs a read no transfer, on
+    /// hosts that keep a copy.
+    ///
+    /// # Errors
+    /// As [`import_with_layout`](Self::import_with_layout).
+    pub fn import_made_for(&self, fd: BorrowedFd<'_>, layout: &Layout, usage: Usage) -> Result<BufferObject, Error> {
         layout.check()?;
-        self.adopt(self.import_handle(fd)?, *layout, None)
+        self.adopt(self.import_handle(fd)?, *layout, usage, None)
     }
 
     /// How often the host was waited for since the device was opened.
@@ -162,12 +171,18 @@ impl Device {
         Ok(Imported { handle, resource_id: info.resource_id, size_bytes, blob_mem: info.blob_mem })
     }
 
-    fn adopt(&self, imported: Imported, layout: Layout, made_of: Option<wire::Backing>) -> Result<BufferObject, Error> {
+    fn adopt(
+        &self,
+        imported: Imported,
+        layout: Layout,
+        usage: Usage,
+        made_of: Option<wire::Backing>,
+    ) -> Result<BufferObject, Error> {
         let (found, needed) = (imported.size_bytes, layout.size_bytes);
         if needed > found {
             return Err(Error::TooSmall { found, needed });
         }
-        let mut blob = self.0.backend.adopt(imported, &layout);
+        let mut blob = self.0.backend.adopt(imported, &layout, usage);
         blob.made_of = made_of.or(blob.made_of);
         Ok(BufferObject::new(self.0.clone(), blob, layout, true))
     }

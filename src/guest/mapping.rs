@@ -26,6 +26,8 @@ pub struct Mapping {
     layout: Layout,
     region: Region,
     access: Access,
+    /// Whether nothing is left to be sent.
+    finished: bool,
     /// The buffer, which must not be freed under it.
     buffer: Arc<dyn Mapped>,
 }
@@ -35,13 +37,13 @@ pub(super) trait Mapped: Send + Sync {
     /// Sends what the CPU has written in a region to the host, where that has a copy.
     fn flush(&self, region: Region) -> Result<(), Error>;
 
-    /// The CPU has done with one mapping of it.
-    fn end(&self);
+    /// The CPU has done with one mapping of it, of that region.
+    fn end(&self, region: Region, access: Access);
 }
 
 impl Mapping {
     pub(super) fn new(map: Arc<Mmap>, layout: Layout, region: Region, access: Access, buffer: Arc<dyn Mapped>) -> Self {
-        Self { map, layout, region, access, buffer }
+        Self { map, layout, region, access, finished: false, buffer }
     }
 
     /// The buffer's layout: strides and offsets of the mapping are the same.
@@ -114,18 +116,19 @@ impl Mapping {
     /// # Errors
     /// The same.
     pub fn finish(mut self) -> Result<(), Error> {
-        let sent = self.flush();
-        self.access.remove(Access::WRITE);
-        sent
+        self.finished = true;
+        self.flush()
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        if let Err(error) = self.flush() {
+        if !self.finished
+            && let Err(error) = self.flush()
+        {
             log::warn!("what was written to a buffer does not reach the host: {error}");
         }
-        self.buffer.end();
+        self.buffer.end(self.region, self.access);
     }
 }
 
@@ -152,7 +155,7 @@ mod tests {
             Ok(())
         }
 
-        fn end(&self) {}
+        fn end(&self, _: Region, _: Access) {}
     }
 
     fn mapping(buffer: &Arc<Copied>, access: Access) -> Mapping {

@@ -15,6 +15,17 @@ pub struct Region {
     pub height: u32,
 }
 
+impl Region {
+    /// Whether both have a pixel.
+    pub fn intersects(&self, other: &Self) -> bool {
+        let overlap = |(at, size): (u32, u32), (other_at, other_size): (u32, u32)| {
+            let ends_behind = |at: u32, size: u32, start: u32| u64::from(at) + u64::from(size) > u64::from(start);
+            size > 0 && other_size > 0 && ends_behind(at, size, other_at) && ends_behind(other_at, other_size, at)
+        };
+        overlap((self.x, self.width), (other.x, other.width)) && overlap((self.y, self.height), (other.y, other.height))
+    }
+}
+
 /// The bytes of a region in one plane: `rows` runs of `row_bytes`, `stride_bytes` apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlaneRegion {
@@ -67,6 +78,15 @@ mod tests {
 
     fn region(x: u32, y: u32, width: u32, height: u32) -> Region {
         Region { x, y, width, height }
+    }
+
+    #[test]
+    fn regions_that_touch_have_no_pixel_in_common() {
+        let middle = region(10, 10, 10, 10);
+        let around = [region(0, 0, 100, 100), region(19, 19, 1, 1), region(0, 15, 11, 1), region(19, 0, u32::MAX, u32::MAX)];
+        assert!(around.iter().all(|other| middle.intersects(other) && other.intersects(&middle)));
+        let beside = [region(20, 10, 5, 5), region(0, 0, 10, 100), region(10, 0, 10, 10), region(15, 15, 0, 5)];
+        assert!(!beside.iter().any(|other| middle.intersects(other) || other.intersects(&middle)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::os::fd::AsFd;
 use virgbm::format::{ComponentKind, PlaneFormat};
-use virgbm::guest::{Access, BufferObject, Device};
+use virgbm::guest::{Access, BufferObject, Device, Mapping};
 use virgbm::layout::Region;
 use virgbm::{BufferRequest, Format, Layout, Modifier, Usage};
 
@@ -24,9 +24,9 @@ fn byte(seed: u8, plane: usize, row: u64, at: u64) -> u8 {
     (at * 7 + row * 13 + plane as u64 * 101) as u8 ^ seed
 }
 
-/// Fills a region through a mapping of its own.
-fn fill(buffer: &BufferObject, region: Region, seed: u8) {
-    let mapping = buffer.map(region, Access::WRITE).unwrap();
+/// Fills a region through a mapping of its own, which stays.
+fn fill(buffer: &BufferObject, region: Region, access: Access, seed: u8) -> Mapping {
+    let mapping = buffer.map(region, access).unwrap();
     for plane in 0..buffer.layout().format.planes().len() {
         let bytes = mapping.plane(plane).unwrap();
         let (first_row, first_byte) = start(buffer.layout(), plane, region);
@@ -35,7 +35,7 @@ fn fill(buffer: &BufferObject, region: Region, seed: u8) {
             mapping.write_row(plane, row, &line).unwrap();
         }
     }
-    mapping.flush().unwrap();
+    mapping
 }
 
 /// Where a region starts in a plane: its row, and the byte in it.
@@ -90,11 +90,14 @@ fn live(device: &Device, other: &Device, request: &BufferRequest) -> Result<Modi
     layout.check().unwrap();
     assert_eq!(device.layout(request).unwrap(), layout, "what is promised is made");
     assert!(layout.size_bytes <= buffer.size_bytes());
-    fill(&buffer, layout.whole(), 0);
+    fill(&buffer, layout.whole(), Access::WRITE, 0).finish().unwrap();
     check(&buffer, 0, None)?;
     let (width, height) = (layout.width, layout.height);
     let patch = Region { x: width / 3, y: height / 3, width: width / 3 + 1, height: height / 3 + 1 };
-    fill(&buffer, patch, 0x55);
+    // Who reads beside the one that writes sees it, and takes nothing away.
+    let writes = fill(&buffer, patch, Access::READ | Access::WRITE, 0x55);
+    check(&buffer, 0, Some((patch, 0x55)))?;
+    drop(writes);
     check(&buffer, 0, Some((patch, 0x55)))?;
     let imported = other.import_with_layout(buffer.export().unwrap().as_fd(), &layout).unwrap();
     drop(buffer);
@@ -142,7 +145,7 @@ fn threads(device: &Device) {
                 for round in 0..10 {
                     let usage = Usage::CPU_READ_OFTEN | Usage::CPU_WRITE_OFTEN;
                     let buffer = device.create(&BufferRequest::new(Format::XRGB8888, 40 + thread, 30 + round, usage)).unwrap();
-                    fill(&buffer, buffer.layout().whole(), thread as u8);
+                    fill(&buffer, buffer.layout().whole(), Access::WRITE, thread as u8).finish().unwrap();
                     check(&buffer, thread as u8, None).unwrap();
                 }
             });

@@ -271,10 +271,11 @@ impl Backend for AllocBackend {
         Ok((answer.layout()?, answer.made_of()))
     }
 
-    fn adopt(&self, imported: Imported, layout: &Layout) -> Blob {
+    fn adopt(&self, imported: Imported, layout: &Layout, usage: Usage) -> Blob {
         let Imported { handle, resource_id, size_bytes, blob_mem } = imported;
         let copied = blob_mem == BlobMem::Host3dGuest as u32 && layout.planes.len() == 1;
-        let copy = copied.then(|| Box::new(self.copy_of(handle.bo_handle(), layout, true)) as Box<dyn HostCopy>);
+        let copy_of = || self.copy_of(handle.bo_handle(), layout, usage.intersects(HOST_WRITES));
+        let copy = copied.then(|| Box::new(copy_of()) as Box<dyn HostCopy>);
         // Whether the host lets it be mapped is known only when that is tried.
         Blob { handle, resource_id, size_bytes, mappable: true, made_of: None, copy }
     }

@@ -93,10 +93,11 @@ impl ClassicCopy {
 }
 
 impl HostCopy for ClassicCopy {
-    fn fetch(&self, region: Region) -> Result<(), Error> {
+    fn fetch(&self, region: Region, unsent: &[Region]) -> Result<(), Error> {
         if !self.host_writes {
             return Ok(());
         }
+        unsent.iter().try_for_each(|unsent| self.flush(*unsent))?;
         self.each_plane(region, |transfer| Ok(self.node.transfer_from_host(transfer)?))?;
         Ok(self.node.wait(self.bo_handle)?)
     }

@@ -140,7 +140,7 @@ impl Backend for CrossDomainBackend {
         Err(Error::NoLayout { resource_id })
     }
 
-    fn adopt(&self, imported: Imported, _: &Layout) -> Blob {
+    fn adopt(&self, imported: Imported, _: &Layout, _: Usage) -> Blob {
         let Imported { handle, resource_id, size_bytes, .. } = imported;
         Blob { handle, resource_id, size_bytes, mappable: true, made_of: None, copy: None }
     }

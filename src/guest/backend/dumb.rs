@@ -155,7 +155,7 @@ impl Backend for DumbBackend {
         Err(Error::NoLayout { resource_id })
     }
 
-    fn adopt(&self, imported: Imported, layout: &Layout) -> Blob {
+    fn adopt(&self, imported: Imported, layout: &Layout, _: Usage) -> Blob {
         let Imported { handle, resource_id, size_bytes, .. } = imported;
         let texels = if self.primary { None } else { Self::texels(layout).ok() };
         let copy = texels.map(|texels| self.copy_of(handle.bo_handle(), layout, texels));

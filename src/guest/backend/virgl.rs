@@ -273,11 +273,12 @@ impl Backend for VirglBackend {
         Err(Error::NoLayout { resource_id })
     }
 
-    fn adopt(&self, imported: Imported, layout: &Layout) -> Blob {
+    fn adopt(&self, imported: Imported, layout: &Layout, usage: Usage) -> Blob {
         let Imported { handle, resource_id, size_bytes, blob_mem } = imported;
-        // Whoever made it may draw into it; what is a blob has no copy.
+        // What is a blob has no copy.
         let texture = if blob_mem != 0 { None } else { self.texture(layout).ok() };
-        let copy = texture.map(|(_, _, texture)| Box::new(self.copy_of(handle.bo_handle(), layout, texture, true)) as _);
+        let host_writes = usage.intersects(drawn());
+        let copy = texture.map(|(_, _, texture)| Box::new(self.copy_of(handle.bo_handle(), layout, texture, host_writes)) as _);
         Blob { handle, resource_id, size_bytes, mappable: true, made_of: None, copy }
     }
 
