@@ -10,6 +10,7 @@ use rustix::fs::SealFlags;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use thiserror::Error;
+use virgbm::layout::MAX_PLANES;
 use virgbm::sys::memfd;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -76,7 +77,7 @@ impl Constants {
 }
 
 macro_rules! slots {
-    ($($(#[doc = $doc:literal])+ $name:ident $bytes:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident $bytes:expr;)+) => {
         /// What can be set, each by its payload without the header of the metadata stream.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Slot {
@@ -103,8 +104,8 @@ slots! {
     Dataspace 4;
     /// A blend mode.
     BlendMode 4;
-    /// One rectangle.
-    Crop 16;
+    /// A rectangle for each plane.
+    Crop 16 * MAX_PLANES;
     /// Mastering display colours.
     Smpte2086 40;
     /// Content light levels.

@@ -1,5 +1,6 @@
 //! The metadata of buffers as the HAL streams it (`StandardMetadataType.aidl`, `IMapperMetadataTypes.h`).
 
+mod crop;
 mod get;
 mod set;
 mod standard;

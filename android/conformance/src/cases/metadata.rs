@@ -4,7 +4,7 @@ use crate::case::{
     BAD_BUFFER, CPU, Case, Checked, FRONT_BUFFER, OVERLAY, PROTECTED, RENDER_TARGET, TEXTURE, Trouble, UNSUPPORTED,
 };
 use crate::case::{allocate, allocate_optional, check, import, needs_descriptors, of_format, of_mapper, ok, plain, same};
-use crate::library::stream::{Extendable, List, kind};
+use crate::library::stream::{Extendable, List, Plane, kind};
 use crate::library::{Buffer, Mapper, STANDARD, Suite};
 use crate::sys::quiet::{self, Ending};
 use std::collections::HashSet;
@@ -24,7 +24,7 @@ pub const CASES: &[Case] = &[
     of_mapper("PROTECTED_CONTENT is 1 for a protected buffer, else 0", protected),
     of_mapper("COMPRESSION, INTERLACED and CHROMA_SITING are None for RGB", nothing_special),
     of_mapper("CHROMA_SITING is not None for YUV", siting_of_yuv),
-    of_mapper("CROP is the whole buffer", crop),
+    of_mapper("CROP is the whole of each plane, in its samples", crop),
     of_mapper("STRIDE is the allocation's", stride),
     of_mapper("every type that must be there can be got", required),
     of_mapper("the list of types has no type twice, and each in it can be got", list),
@@ -143,8 +143,16 @@ fn siting_of_yuv(suite: &Suite, mapper: &Mapper) -> Checked {
 }
 
 fn crop(suite: &Suite, mapper: &Mapper) -> Checked {
-    let crop: List<[i32; 4]> = imported(suite, mapper, &Descriptor { height: 32, ..plain() })?.value(kind::CROP)?;
-    same!(crop, List(vec![[0, 0, 64, 32]]), "CROP");
+    for (format, subsampled) in [(HalFormat::RGBA_8888, 0), (HalFormat::YCBCR_420_888, 1), (HalFormat::YV12, 2)] {
+        let buffer = imported(suite, mapper, &Descriptor { height: 32, ..of_format(format) })?;
+        let crop: List<[i32; 4]> = buffer.value(kind::CROP)?;
+        let planes: List<Plane> = buffer.value(kind::PLANE_LAYOUTS)?;
+        let whole = |plane: &Plane| [0, 0, plane.samples().0 as i32, plane.samples().1 as i32];
+        same!(crop.clone(), List(planes.0.iter().map(whole).collect()), "CROP of format {format:#x}");
+        same!(crop.0.first(), Some(&[0, 0, 64, 32]), "CROP of the first plane");
+        check!(crop.0.len() > subsampled, "CROP of format {format:#x} is {crop:?}");
+        check!(crop.0.iter().skip(1).all(|chroma| *chroma == [0, 0, 32, 16]), "CROP of format {format:#x} is {crop:?}");
+    }
     Ok(())
 }
 

@@ -1,10 +1,13 @@
 //! Metadata that is set, for everybody who has the buffer.
 
-use crate::case::{BAD_VALUE, Case, Checked, Trouble, UNSUPPORTED, allocate, check, import, of_mapper, ok, plain, same};
+use crate::case::{
+    BAD_VALUE, Case, Checked, Trouble, UNSUPPORTED, allocate, check, import, of_format, of_mapper, ok, plain, same,
+};
 use crate::library::stream::{List, encode, kind};
 use crate::library::{Buffer, Mapper, STANDARD, Suite};
 use crate::sys::handle::Raw;
 use std::sync::atomic::{AtomicBool, Ordering};
+use virgbm_android_handle::HalFormat;
 
 pub const CASES: &[Case] = &[
     of_mapper("DATASPACE is unknown, then what was set", dataspace),
@@ -17,6 +20,7 @@ pub const CASES: &[Case] = &[
     of_mapper("what must be settable says so, and what is constant does not", listed),
     of_mapper("constants refuse to be set with BAD_VALUE", constants),
     of_mapper("every other type is set, or unsupported", every_type),
+    of_mapper("CROP is set for each plane, and not outside of one", crop),
     of_mapper("streams that are malformed are refused, and change nothing", malformed),
     of_mapper("other imports and clones see what is set", shared),
     of_mapper("another process sees what is set, and its settings are seen", across_processes),
@@ -127,12 +131,37 @@ fn every_type(suite: &Suite, mapper: &Mapper) -> Checked {
             check!(matches!(set, Ok(()) | Err(UNSUPPORTED)), "set of type {number} gives {set:?}");
             same!(mapper.get(buffer.handle, number), Ok(before), "type {number} afterwards");
         }
-        let crop = [&1i64.to_le_bytes()[..], &[8i32, 8, 32, 16].map(i32::to_le_bytes).concat()].concat();
-        if buffer.set(kind::CROP, &crop) == Ok(()) {
-            same!(buffer.value::<List<[i32; 4]>>(kind::CROP)?, List(vec![[8, 8, 32, 16]]), "CROP");
-        }
         Ok(())
     })
+}
+
+fn crop(suite: &Suite, mapper: &Mapper) -> Checked {
+    for format in [HalFormat::RGBA_8888, HalFormat::YCBCR_420_888, HalFormat::YV12] {
+        let allocated = allocate(suite, &of_format(format))?;
+        let (buffer, other) = (import(mapper, &allocated.raw)?, import(mapper, &allocated.raw)?);
+        let whole: List<[i32; 4]> = buffer.value(kind::CROP)?;
+        let halved = |[_, _, right, bottom]: &[i32; 4]| [right / 4, bottom / 4, right / 2, bottom / 2];
+        let halves: Vec<_> = whole.0.iter().map(halved).collect();
+        let payload = |rectangles: &[[i32; 4]]| {
+            let edges = rectangles.iter().flatten().flat_map(|edge| edge.to_le_bytes());
+            [&(rectangles.len() as i64).to_le_bytes()[..], &edges.collect::<Vec<_>>()].concat()
+        };
+        match buffer.set(kind::CROP, &payload(&halves)) {
+            Err(UNSUPPORTED) => return Err(Trouble::Skipped("CROP can't be set".to_owned())),
+            set => same!(set, Ok(()), "set of {halves:?}"),
+        }
+        same!(other.value::<List<[i32; 4]>>(kind::CROP)?, List(halves.clone()), "CROP of format {format:#x}");
+        let (fewer, more) = (halves.get(1..).unwrap_or(&[]), [&halves[..], &[[0, 0, 1, 1]]].concat());
+        let (mut outside, mut reversed) = (whole.0.clone(), whole.0);
+        outside.iter_mut().rev().take(1).for_each(|[_, _, right, _]| *right += 1);
+        reversed.iter_mut().rev().take(1).for_each(|[left, _, right, _]| (*left, *right) = (*right, *left));
+        for bad in [fewer, &more, &outside, &reversed] {
+            let set = buffer.set(kind::CROP, &payload(bad));
+            check!(matches!(set, Err(UNSUPPORTED | BAD_VALUE)), "set of {bad:?} gives {set:?}");
+        }
+        same!(buffer.value::<List<[i32; 4]>>(kind::CROP)?, List(halves), "CROP afterwards");
+    }
+    Ok(())
 }
 
 fn malformed(suite: &Suite, mapper: &Mapper) -> Checked {

@@ -1,5 +1,6 @@
 //! Reading metadata. Nothing here makes a system call: what never changes was copied at the import, and the rest is shared memory.
 
+use super::crop;
 use super::standard::{Setting, Standard};
 use super::stream::Writer;
 use crate::failure::Failure;
@@ -54,10 +55,11 @@ fn get_slot(buffer: &Imported, kind: Standard, slot: Slot) -> Result<Vec<u8>, Fa
     let writer = || Writer::new(kind);
     Ok(match (slot, payload) {
         (Slot::Dataspace | Slot::BlendMode, payload) => writer().bytes(&payload.unwrap_or_else(|| vec![0; 4])).finish(),
-        (Slot::Crop, Some(rectangle)) => writer().int64(1).bytes(&rectangle).finish(),
-        (Slot::Crop, None) => {
-            let (width, height) = (buffer.description().width as i32, buffer.description().height as i32);
-            writer().int64(1).int32(0).int32(0).int32(width).int32(height).finish()
+        (Slot::Crop, payload) => {
+            let planes = plane_layouts(buffer.description());
+            // What others have written is their word.
+            let crop = payload.filter(|payload| crop::holds(&planes, payload)).unwrap_or_else(|| crop::whole(&planes));
+            writer().int64(planes.len() as i64).bytes(&crop).finish()
         }
         (Slot::Smpte2086 | Slot::Cta8613, Some(payload)) => writer().bytes(&payload).finish(),
         (Slot::Smpte2094_10 | Slot::Smpte2094_40 | Slot::Smpte2094_50, Some(payload)) => writer().string(&payload).finish(),

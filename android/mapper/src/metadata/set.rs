@@ -1,10 +1,12 @@
 //! Setting metadata, for everybody who has the buffer.
 
+use super::crop;
 use super::standard::{Setting, Standard};
 use super::stream::Reader;
 use crate::failure::Failure;
 use virgbm_android_handle::Imported;
 use virgbm_android_handle::metadata::Slot;
+use virgbm_android_handle::planes::plane_layouts;
 
 /// Sets a value from its stream; an empty one unsets what is optional.
 ///
@@ -35,19 +37,11 @@ fn payload<'a>(buffer: &Imported, kind: Standard, slot: Slot, stream: &'a [u8]) 
         Slot::Dataspace | Slot::BlendMode | Slot::Smpte2086 | Slot::Cta8613 => reader.bytes(slot.capacity())?,
         Slot::Smpte2094_10 | Slot::Smpte2094_40 | Slot::Smpte2094_50 => reader.string()?,
         Slot::Crop => {
-            // One for the whole buffer: planes have no crops of their own.
-            let one = reader.int64()? == 1;
-            let rectangle = reader.bytes(slot.capacity())?;
-            (one && is_inside(buffer, rectangle)).then_some(rectangle)?
+            let planes = plane_layouts(buffer.description());
+            let as_many = usize::try_from(reader.int64()?).is_ok_and(|count| count == planes.len());
+            let rectangles = reader.bytes(planes.len() * crop::RECTANGLE_BYTES)?;
+            (as_many && crop::holds(&planes, rectangles)).then_some(rectangles)?
         }
     };
     reader.is_empty().then_some(payload)
-}
-
-fn is_inside(buffer: &Imported, rectangle: &[u8]) -> bool {
-    let (words, _) = rectangle.as_chunks();
-    let [left, top, right, bottom] = words else { return false };
-    let [left, top, right, bottom] = [left, top, right, bottom].map(|edge| i64::from(i32::from_le_bytes(*edge)));
-    let (width, height) = (buffer.description().width.into(), buffer.description().height.into());
-    0 <= left && left < right && right <= width && 0 <= top && top < bottom && bottom <= height
 }
