@@ -224,7 +224,7 @@ pub struct Checked {
     pub description: Description,
     /// The metadata, mapped.
     pub metadata: SharedMetadata,
-    /// Its descriptors, duplicated, and its numbers.
+    /// A handle that says the same, with descriptors of its own.
     pub handle: Handle,
 }
 
@@ -247,7 +247,7 @@ impl Claim<'_> {
         Ok(Self { fields, fds: fds.iter().map(open).collect::<Result<_, _>>()? })
     }
 
-    /// Checks every field, and keeps the descriptors: what comes of it depends on nobody's word any more.
+    /// Checks every field that says something, and keeps the descriptors: what comes of it depends on nobody's word any more.
     ///
     /// # Errors
     /// [`BadHandle`], which says what does not hold.
@@ -273,8 +273,11 @@ impl Claim<'_> {
             let (handle, metadata) = (claimed.into(), description.pixel_stride.into());
             return Err(BadHandle::Contradiction { what: "stride in pixels", handle, metadata });
         }
-        let fds = self.fds.iter().map(|fd| fd.try_clone_to_owned()).collect::<Result<_, _>>().map_err(BadHandle::Duplicate)?;
-        Ok(Checked { description, metadata, handle: Handle { fds, fields } })
+        // Made anew: nobody who looks into it meets a word that was not looked at.
+        let duplicate = |fd: &BorrowedFd<'_>| fd.try_clone_to_owned().map_err(BadHandle::Duplicate);
+        let planes = plane_fds.iter().map(duplicate).collect::<Result<_, _>>()?;
+        let handle = Handle::new(&description, planes, duplicate(metadata_fd)?, fields.reserved_region_size)?;
+        Ok(Checked { description, metadata, handle })
     }
 }
 

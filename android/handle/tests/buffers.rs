@@ -318,6 +318,21 @@ fn fields_that_do_not_hold_are_refused() {
     }
 }
 
+#[test]
+fn words_that_say_nothing_are_not_handed_on() {
+    let allocator = allocator();
+    let sent = one(&allocator, &Descriptor::new(64, 64, HalFormat::YCBCR_420_888, CPU));
+    let (_, kept) = import(&sent).unwrap();
+    let good = kept.into_parts().1;
+    assert_eq!(good, sent.1);
+    // Of two planes: descriptors, strides, offsets and sizes of others, the tiling, and the flags that follow from the usage.
+    for offset in [24, 28, 40, 44, 56, 60, 72, 76, 96, 108, 112] {
+        let mut changed = (sent.0.iter().map(|fd| fd.try_clone().unwrap()).collect(), sent.1.clone());
+        changed.1[(offset - HEADER_BYTES) / 4 - sent.0.len()] = 0x5a5a_5a5a;
+        assert_eq!(import(&changed).unwrap().1.into_parts().1, good, "{offset}");
+    }
+}
+
 proptest! {
     #[test]
     fn whatever_a_handle_says_its_planes_are_inside_its_buffer(

@@ -2,7 +2,7 @@
 
 use crate::case::{BAD_BUFFER, Case, Checked, Trouble, allocate, check, import, of_format, of_mapper, plain, same};
 use crate::library::stream::{List, Plane, kind};
-use crate::library::{Mapper, Suite};
+use crate::library::{Buffer, Mapper, Suite};
 use crate::sys::handle::Raw;
 use crate::sys::memory::Bytes;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
@@ -28,12 +28,15 @@ pub const CASES: &[Case] = &[
 
 /// Offsets in `cros_gralloc_handle`, in bytes.
 mod field {
+    pub const FDS: usize = 12;
     pub const STRIDES: usize = 32;
     pub const OFFSETS: usize = 48;
     pub const SIZES: usize = 64;
     pub const WIDTH: usize = 84;
     pub const HEIGHT: usize = 88;
     pub const FORMAT: usize = 92;
+    pub const TILING: usize = 96;
+    pub const USE_FLAGS: usize = 108;
     pub const MAGIC: usize = 116;
     pub const PIXEL_STRIDE: usize = 120;
     pub const DROID_FORMAT: usize = 124;
@@ -233,15 +236,32 @@ fn metadata_of_another(suite: &Suite, mapper: &Mapper) -> Checked {
     refused(mapper, &raw, "the metadata of another buffer")
 }
 
+/// Where the words are that say nothing of a buffer with so many planes: those of other planes, the tiling, and the flags that
+/// follow from the usage.
+fn silent(planes: usize) -> Vec<usize> {
+    let fds = (planes + 1..5).map(|index| field::FDS + 4 * index);
+    let others = (planes..4).flat_map(|plane| [field::STRIDES, field::OFFSETS, field::SIZES].map(|start| start + 4 * plane));
+    fds.chain(others).chain([field::TILING, field::USE_FLAGS, field::USE_FLAGS + 4]).collect()
+}
+
 fn any_integer(suite: &Suite, mapper: &Mapper) -> Checked {
     let good = allocate(suite, &of_format(HalFormat::YCBCR_420_888))?.raw;
     let first = 12 + 4 * good.count();
+    let ints_of = |buffer: &Buffer<'_>| -> Result<Vec<u32>, Trouble> {
+        let own = Raw::clone_of(buffer.handle).ok_or("it can't be cloned".to_owned())?;
+        Ok((first..156).step_by(4).map(|offset| own.get(offset)).collect())
+    };
+    let expected = ints_of(&import(mapper, &good)?)?;
+    let silent = silent(good.get(field::NUM_PLANES) as usize);
     for offset in (first..156).step_by(4) {
         for value in [0, 1, 4095, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
             let mut raw = good.another().ok_or("it can't be cloned".to_owned())?;
             raw.set(offset, value);
-            // What works is locked, and all of it touched that its planes claim.
+            // What works is locked, and all of it touched that its planes claim; what nobody has looked at is not handed on.
             let Ok(buffer) = mapper.import(&raw) else { continue };
+            if silent.contains(&offset) {
+                same!(ints_of(&buffer)?, expected.clone(), "the imported handle where {value:#x} is at {offset}");
+            }
             let planes: List<Plane> = buffer.value(kind::PLANE_LAYOUTS)?;
             let reach = planes.0.iter().map(|plane| plane.offset() + plane.size()).max().unwrap_or(0);
             match buffer.lock(crate::case::CPU, crate::case::WHOLE) {
