@@ -2,9 +2,9 @@
 
 #![allow(unsafe_code)]
 
-use crate::doors::{BUFFERS, enter, put};
+use crate::doors::{BUFFERS, enter};
 use crate::failure::Failure;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int};
 use std::fmt::Write;
 use std::ptr::NonNull;
@@ -18,10 +18,10 @@ use virgbm_android_handle::{Allocator, Descriptor, HalFormat};
 /// `GRALLOC_USAGE_FOREIGN_BUFFERS` is for queues alone.
 const FOREIGN_BUFFERS: u32 = 1 << 21;
 
-/// The handles that are freed here and not by their holders. The ABI hands out no object that could carry them.
-static ALLOCATED: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
+/// The handles that are freed here and not by their holders, and how many descriptors each has. The ABI hands out no object that could carry them.
+static ALLOCATED: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
 
-fn allocated() -> MutexGuard<'static, BTreeSet<usize>> {
+fn allocated() -> MutexGuard<'static, BTreeMap<usize, usize>> {
     ALLOCATED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -71,6 +71,8 @@ unsafe extern "C" fn alloc(
     enter("alloc", || {
         let device = NonNull::new(device).ok_or(Failure::Null("device"))?;
         let out = NonNull::new(handle).ok_or(Failure::Null("handle"))?;
+        // Before anything is made: who gets an error frees nothing.
+        let stride = NonNull::new(stride).ok_or(Failure::Null("stride"))?;
         // SAFETY: it came from `open`, and the caller has not closed it.
         let device = unsafe { device.cast::<OpenDevice>().as_ref() };
         let usage = usage as u32 & !FOREIGN_BUFFERS;
@@ -80,23 +82,26 @@ unsafe extern "C" fn alloc(
         let own = allocation.handles.pop().ok_or(Failure::Null("buffer"))?;
         let pixels = if format == HalFormat::YCBCR_420_888 { 0 } else { allocation.pixel_stride as c_int };
         let (imported, _) = BUFFERS.import(Some(own.numbers()))?;
+        let fds = own.numbers().fds().len();
         let native = own.into_native()?;
         BUFFERS.insert(native.as_ptr().addr(), imported);
-        allocated().insert(native.as_ptr().addr());
+        allocated().insert(native.as_ptr().addr(), fds);
         // SAFETY: it is not null, and gralloc.h says that the handle goes there.
         unsafe { out.write(native.as_ptr()) };
-        // SAFETY: gralloc.h says that the stride goes there.
-        unsafe { put(stride, pixels, "stride") }
+        // SAFETY: the same of the stride.
+        unsafe { stride.write(pixels) };
+        Ok(())
     })
 }
 
 unsafe extern "C" fn free(_: *mut AllocDevice, handle: BufferHandle) -> c_int {
     enter("free", || {
         let address = handle.addr();
-        let native = NonNull::new(handle.cast_mut()).filter(|_| allocated().remove(&address));
-        let native = native.ok_or(Failure::NotAllocated(address))?;
-        let imported = BUFFERS.remove(address).ok_or(Failure::NotRegistered(address))?;
-        let fds = imported.description().layout.planes.len() + 1;
+        let (Some(native), Some(fds)) = (NonNull::new(handle.cast_mut()), allocated().remove(&address)) else {
+            return Err(Failure::NotAllocated(address));
+        };
+        // Whether it is still registered is its holder's business: who has unregistered it too often must free it all the same.
+        BUFFERS.remove(address);
         // SAFETY: `alloc` made it with so many descriptors, and it was not freed until now.
         unsafe { native_handle::destroy(native, fds) };
         Ok(())

@@ -18,6 +18,8 @@ pub const CASES: &[Case] = &[
     of_gralloc("the stride of YCbCr_420_888 is 0", flexible_stride),
     of_gralloc("every mandatory format is allocated", formats),
     of_gralloc("sizes, formats and usages that can't be are refused", alloc_negative),
+    of_gralloc("alloc without a place for the handle or the stride is refused, and keeps nothing", alloc_nowhere),
+    of_gralloc("a buffer that was unregistered too often is freed all the same", freed_when_unregistered),
     of_gralloc("free of null, a clone or a freed handle is refused", free_negative),
     of_gralloc("a clone is registered, locked and unregistered, as often as it is registered", registers),
     of_gralloc("null, empty and bad handles are not registered", register_negative),
@@ -113,6 +115,29 @@ fn alloc_negative(_: &Suite, gralloc: &Gralloc) -> Checked {
         let outcome = device.alloc(width, height, format, usage).map(drop);
         check!(matches!(outcome, Err(number) if number < 0), "alloc of {width}x{height} {format} {usage:#x} gives {outcome:?}");
     }
+    Ok(())
+}
+
+fn alloc_nowhere(_: &Suite, gralloc: &Gralloc) -> Checked {
+    let device = open(gralloc)?;
+    let before = device.dump(4096);
+    let (fds, _) = held()?;
+    for (handle, stride) in [(false, true), (true, false), (false, false)] {
+        same!(device.alloc_into(handle, stride), Err(EINVAL), "alloc with a handle: {handle}, with a stride: {stride}");
+    }
+    same!(held()?.0, fds, "descriptors");
+    same!(device.dump(4096), before, "the buffers");
+    Ok(())
+}
+
+fn freed_when_unregistered(_: &Suite, gralloc: &Gralloc) -> Checked {
+    let device = open(gralloc)?;
+    let (fds, _) = held()?;
+    let (handle, _) = alloc(&device, F::RGBA_8888)?;
+    let unregistered = gralloc.unregister(handle);
+    let outcomes = [device.free_pointer(handle), device.free_pointer(handle)];
+    same!((unregistered, outcomes), (Ok(()), [Ok(()), Err(EINVAL)]), "unregisterBuffer, then free and free");
+    same!(held()?.0, fds, "descriptors");
     Ok(())
 }
 

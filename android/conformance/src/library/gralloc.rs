@@ -204,6 +204,16 @@ impl OpenDevice {
         Ok((handle, stride))
     }
 
+    /// Allocates where the handle or the stride has no place to go to.
+    pub fn alloc_into(&self, has_handle: bool, has_stride: bool) -> Result<(), i32> {
+        let (mut handle, mut stride) = (null(), -1);
+        let handle_out = if has_handle { &raw mut handle } else { null_mut() };
+        let stride_out = if has_stride { &raw mut stride } else { null_mut() };
+        let format = virgbm_android_handle::HalFormat::RGBA_8888;
+        // SAFETY: the handle and the stride go into what lives, or nowhere.
+        result(unsafe { (self.device().alloc)(self.device.as_ptr(), 64, 64, format, 0x33, handle_out, stride_out) })
+    }
+
     /// Frees any pointer.
     pub fn free_pointer(&self, handle: BufferHandle) -> Result<(), i32> {
         // SAFETY: the module must look at a handle before it uses it.
