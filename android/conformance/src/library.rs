@@ -6,7 +6,7 @@ mod source;
 pub mod stream;
 
 pub use gralloc::{Gralloc, OpenDevice};
-pub use mapper::{Buffer, Mapper, STANDARD, code};
+pub use mapper::{Buffer, Dumped, Mapper, STANDARD, code};
 pub use source::{Allocated, NotAllocated, Source};
 
 /// All that a case may use.

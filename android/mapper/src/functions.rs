@@ -266,20 +266,27 @@ unsafe extern "C" fn list_supported_metadata_types(list: *mut *const MetadataTyp
     })
 }
 
-fn dump(buffer: &Imported, callback: DumpBufferCallback, context: *mut c_void) -> Result<(), Failure> {
+fn dump(buffer: &Imported, callback: DumpBufferCallback, context: *mut c_void) {
     for kind in Standard::ALL {
-        let value = metadata::get(buffer, *kind)?;
+        let value = match metadata::get(buffer, *kind) {
+            Ok(value) => value,
+            // One that somebody writes all the time must not hide the others.
+            Err(failure) => {
+                log::warn!("{} is not dumped: {failure}", kind.name());
+                continue;
+            }
+        };
         let metadata_type = MetadataType { name: STANDARD_METADATA.as_ptr(), value: *kind as i64 };
         // SAFETY: the header says that the callback takes a value that lives during the call.
         unsafe { callback(context, metadata_type, value.as_ptr().cast(), value.len()) };
     }
-    Ok(())
 }
 
 unsafe extern "C" fn dump_buffer(handle: BufferHandle, callback: Option<DumpBufferCallback>, context: *mut c_void) -> i32 {
     enter("dumpBuffer", || {
         let buffer = buffer(handle)?;
-        dump(&buffer, callback.ok_or(Failure::Null("dumpBufferCallback"))?, context)
+        dump(&buffer, callback.ok_or(Failure::Null("dumpBufferCallback"))?, context);
+        Ok(())
     })
 }
 
@@ -294,7 +301,7 @@ unsafe extern "C" fn dump_all_buffers(
         for buffer in BUFFERS.buffers() {
             // SAFETY: the header says that the callback takes the context alone.
             unsafe { begin(context) };
-            dump(&buffer, callback, context)?;
+            dump(&buffer, callback, context);
         }
         Ok(())
     })

@@ -1,8 +1,8 @@
 //! Handles of somebody who means harm. Where the fields are is known of `cros_gralloc_handle` alone.
 
-use crate::case::{BAD_BUFFER, Case, Checked, Trouble, allocate, check, import, of_format, of_mapper, plain, same};
+use crate::case::{BAD_BUFFER, Case, Checked, Trouble, allocate, check, import, of_format, of_mapper, ok, plain, same};
 use crate::library::stream::{List, Plane, kind};
-use crate::library::{Buffer, Mapper, Suite};
+use crate::library::{Buffer, Dumped, Mapper, Suite};
 use crate::sys::handle::Raw;
 use crate::sys::memory::Bytes;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
@@ -281,6 +281,10 @@ fn any_metadata(suite: &Suite, mapper: &Mapper) -> Checked {
     let buffer = import(mapper, &raw)?;
     let (last, bytes) = metadata_of(&raw)?;
     let fd = crate::sys::handle::duplicate(raw.fd(last)).ok_or("it is closed".to_owned())?;
+    // Those of good buffers, behind this one's.
+    let good = (0..4).map(|_| import(mapper, &cros(suite)?)).collect::<Result<Vec<_>, _>>()?;
+    let id = |buffer: &Buffer<'_>| ok(mapper.get(buffer.handle, kind::BUFFER_ID), "get");
+    let ids = std::iter::once(&buffer).chain(&good).map(id).collect::<Result<Vec<_>, _>>()?;
     for value in [0x00, 0x01, 0x7f, 0xff] {
         let noise = vec![value; bytes.len()];
         rustix::io::pwrite(&fd, &noise, 0).map_err(|errno| errno.to_string())?;
@@ -289,7 +293,13 @@ fn any_metadata(suite: &Suite, mapper: &Mapper) -> Checked {
         }
         same!(buffer.value::<u64>(3)?, 64, "WIDTH");
         same!(mapper.reserved(buffer.handle).map(|region| region.len()), Ok(0), "the reserved region");
-        let _ = mapper.dump_all();
+        let dumps = ok(mapper.dump_all(), "dumpAllBuffers")?;
+        let dumped = |id: &Vec<u8>, number: i64| {
+            let of_buffer = |dump: &&Vec<Dumped>| dump.iter().any(|value| value.kind == kind::BUFFER_ID && value.stream == *id);
+            dumps.iter().filter(of_buffer).flatten().any(|value| value.kind == number)
+        };
+        check!(ids.iter().all(|id| dumped(id, kind::STRIDE)), "a dump of all lacks a buffer where metadata is {value:#x}");
+        check!(ids.iter().skip(1).all(|id| dumped(id, kind::DATASPACE)), "a dump of all lacks what is good");
         let another = mapper.import(&raw).map(drop);
         same!(another, Err(BAD_BUFFER), "importBuffer of {value:#x}");
     }
