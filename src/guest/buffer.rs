@@ -67,6 +67,12 @@ impl BufferObject {
         self.0.blob.made_of
     }
 
+    /// Whether what the CPU maps is a copy of the host's, which transfers bring there: what was written is with the host when a
+    /// [`wait`](Self::wait) after its mapping says so.
+    pub fn is_copied(&self) -> bool {
+        self.0.blob.copy.is_some()
+    }
+
     /// A new descriptor for the buffer, for reading and writing, close-on-exec.
     ///
     /// # Errors

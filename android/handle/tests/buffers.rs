@@ -7,9 +7,9 @@ use std::collections::HashSet;
 use std::ffi::c_int;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
-use virgbm::guest::Device;
 use virgbm::guest::node::loopback::{Loopback, LoopbackOptions};
 use virgbm::guest::node::{Counted, Ioctl};
+use virgbm::guest::{BufferObject, Device};
 use virgbm::host::{DeviceConfig, Features};
 use virgbm::{Format, Modifier, Usage};
 use virgbm_android_handle::SharedMetadata;
@@ -244,33 +244,56 @@ fn locks_nest_and_refuse_what_is_not_theirs() {
     assert!(matches!(for_gpu.lock(CPU, Rect::default(), None), Err(LockError::NotForCpu(_))));
 }
 
-#[test]
-fn locks_of_an_imported_buffer_enter_the_kernel_once() {
-    let node = Arc::new(Counted::new(Loopback::new().unwrap()));
-    let device = Device::open(node.clone()).unwrap();
+/// A buffer of a device that this process imports too. Its maker keeps it, as the kernel would: a host in the process forgets what
+/// nobody has.
+fn on_device(device: &Device) -> (BufferObject, Imported) {
     let descriptor = Descriptor::new(64, 64, HalFormat::RGBA_8888, CPU);
-    let request = descriptor.resolve(&device).unwrap().request;
-    // Its maker keeps it, as the kernel would: a host in the process forgets what nobody has.
-    let buffer = device.create(&request).unwrap();
+    let buffer = device.create(&descriptor.resolve(device).unwrap().request).unwrap();
     let constants = Constants::new(7, (64, 64), 1, buffer.layout().layer_stride_bytes);
     let (_, metadata) = SharedMetadata::create(&constants).unwrap();
     let description = describe(&constants, *buffer.layout(), HalFormat::RGBA_8888, CPU, buffer.size_bytes());
     let handle = Handle::new(&description, vec![buffer.export().unwrap()], metadata, RESERVED_OFFSET).unwrap();
     let numbers = handle.numbers();
     let claim = Claim::from_parts(numbers.fds(), numbers.ints()).unwrap();
-
-    let before = (device.round_trips(), node.calls());
     let (imported, _) = Imported::new(&claim, || Ok(Source::Device(device.clone()))).unwrap();
+    (buffer, imported)
+}
+
+#[test]
+fn locks_of_an_imported_buffer_enter_the_kernel_once() {
+    let node = Arc::new(Counted::new(Loopback::new().unwrap()));
+    let device = Device::open(node.clone()).unwrap();
+    let before = (device.round_trips(), node.calls());
+    let (_buffer, imported) = on_device(&device);
     imported.lock(CPU, Rect::default(), None).unwrap();
     imported.unlock().unwrap();
     let first = node.calls();
-    assert_eq!(device.round_trips(), before.0, "nobody asks the host");
+    assert_eq!(device.round_trips(), before.0 + 1, "nobody asks the host but who has made it");
     assert!((first - before.1).of(Ioctl::PrimeFdToHandle) == 1 && (first - before.1).of(Ioctl::Execbuffer) == 0);
     for _ in 0..100 {
         imported.lock(CPU, Rect::default(), None).unwrap();
         imported.unlock().unwrap();
     }
     assert_eq!((node.calls() - first).to_string(), "none");
+}
+
+#[test]
+fn what_is_sent_by_a_transfer_is_waited_for_whatever_the_backend() {
+    // A device without contexts, whose render node makes classic resources.
+    let config = DeviceConfig { features: Features::empty(), ..DeviceConfig::default() };
+    let options = LoopbackOptions { config, ..LoopbackOptions::default() };
+    let node = Arc::new(Counted::new(Loopback::with_options(options).unwrap()));
+    let device = Device::open(node.clone()).unwrap();
+    let (buffer, imported) = on_device(&device);
+    assert!(buffer.is_copied());
+    for (usage, waits) in [(0x30, 1), (0x3, 0)] {
+        imported.lock(usage, Rect::default(), None).unwrap();
+        let before = node.calls();
+        let fence = imported.unlock().unwrap();
+        let sent = (node.calls() - before).of(Ioctl::TransferToHost);
+        let waited = u64::from(fence.is_some()) + (node.calls() - before).of(Ioctl::Wait);
+        assert_eq!((sent, waited), (waits, waits), "{usage:#x}");
+    }
 }
 
 /// Where each field of `cros_gralloc_handle` is, in bytes from its start.

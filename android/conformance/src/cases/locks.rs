@@ -251,7 +251,7 @@ fn release_fence(suite: &Suite, mapper: &Mapper) -> Checked {
 }
 
 fn fence_of_transfer(suite: &Suite, mapper: &Mapper) -> Checked {
-    let Some(copied) = suite.source.is_copied() else {
+    let Some(copied) = suite.source.is_copied(&plain()) else {
         return Err(Trouble::Skipped("nobody tells whether the host has a copy".to_owned()));
     };
     let buffer = allocate(suite, &plain())?;

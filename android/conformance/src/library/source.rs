@@ -2,7 +2,6 @@
 
 use super::gralloc::OpenDevice;
 use crate::sys::handle::Raw;
-use virgbm::guest::BackendKind;
 use virgbm_android_handle::allocate::AllocationError;
 use virgbm_android_handle::{Allocator, Descriptor};
 
@@ -67,14 +66,11 @@ impl Source {
         }
     }
 
-    /// Whether what the CPU sees of a buffer is a copy, which transfers bring to the host; `None` where nobody tells.
-    pub fn is_copied(&self) -> Option<bool> {
-        match self {
-            Self::Virgbm(allocator) => {
-                Some(allocator.device().verdicts().iter().any(|verdict| verdict.chosen && verdict.kind == BackendKind::Virgl))
-            }
-            _ => None,
-        }
+    /// Whether what the CPU sees of such a buffer is a copy, which transfers bring to the host; `None` where nobody tells.
+    pub fn is_copied(&self, descriptor: &Descriptor) -> Option<bool> {
+        let Self::Virgbm(allocator) = self else { return None };
+        let request = descriptor.resolve(allocator.device()).ok()?.request;
+        Some(allocator.device().create(&request).ok()?.is_copied())
     }
 
     /// Whether such a buffer can be allocated, as the allocator says without doing it; `None` where it can't be asked.

@@ -5,7 +5,7 @@ use crate::handle::{BadHandle, Description};
 use std::os::fd::{BorrowedFd, OwnedFd};
 #[cfg(feature = "loopback")]
 use std::sync::Arc;
-use virgbm::guest::{self, Access, BackendKind, BufferObject, Mapping};
+use virgbm::guest::{self, Access, BufferObject, Mapping};
 use virgbm::layout::Region;
 #[cfg(feature = "loopback")]
 use virgbm::sys::mmap::Mmap;
@@ -14,11 +14,7 @@ use virgbm::sys::mmap::Mmap;
 #[derive(Debug)]
 pub enum Memory {
     /// In a buffer of the device.
-    Buffer {
-        buffer: BufferObject,
-        /// Whether what the CPU sees is a copy of the host's, brought over by transfers.
-        copied: bool,
-    },
+    Buffer(BufferObject),
     /// In the file that the descriptor is.
     #[cfg(feature = "loopback")]
     File(Arc<Mmap>),
@@ -42,9 +38,7 @@ impl Memory {
     pub fn import(fd: BorrowedFd<'_>, description: &Description, source: &Source) -> Result<Self, BadHandle> {
         match source {
             Source::Device(device) => {
-                let buffer = device.import_with_layout(fd, &description.layout).map_err(BadHandle::NotOurs)?;
-                let copied = device.verdicts().iter().any(|verdict| verdict.chosen && verdict.kind == BackendKind::Virgl);
-                Ok(Self::Buffer { buffer, copied })
+                device.import_with_layout(fd, &description.layout).map(Self::Buffer).map_err(BadHandle::NotOurs)
             }
             #[cfg(feature = "loopback")]
             Source::Files => {
@@ -56,7 +50,7 @@ impl Memory {
 
     pub fn map(&self, region: Region, access: Access) -> Result<Held, guest::Error> {
         match self {
-            Self::Buffer { buffer, .. } => {
+            Self::Buffer(buffer) => {
                 Ok(Held::Mapping { mapping: buffer.map(region, access)?, written: access.contains(Access::WRITE) })
             }
             #[cfg(feature = "loopback")]
@@ -97,7 +91,7 @@ impl Held {
     /// Sends what was written. The fence is that of the transfer; without one it is waited for.
     pub fn end(self, memory: &Memory) -> Result<Option<OwnedFd>, guest::Error> {
         match (self, memory) {
-            (Self::Mapping { mapping, written: true }, Memory::Buffer { buffer, copied: true }) => {
+            (Self::Mapping { mapping, written: true }, Memory::Buffer(buffer)) if buffer.is_copied() => {
                 mapping.finish()?;
                 buffer.export_sync_file().map(Some).or_else(|_| buffer.wait().map(|()| None))
             }
