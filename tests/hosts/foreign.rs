@@ -58,6 +58,23 @@ fn a_virgl_capset_that_ends_with_its_first_version_is_enough() {
 }
 
 #[test]
+fn what_no_resource_can_hold_has_no_layout_either() {
+    let two_dimensional = DeviceConfig { features: Features::empty(), ..DeviceConfig::default() };
+    let virgl = DeviceConfig { protocols: Protocols::VIRGL, ..DeviceConfig::default() };
+    // More than 64 MiB that are no pixels; rows of bytes that are longer than a texture can be wide.
+    for (config, format, height) in [(two_dimensional, Format::NV12, 8192), (virgl, Format::YUYV, 16)] {
+        let node = Loopback::with_options(LoopbackOptions { config, ..LoopbackOptions::default() }).unwrap();
+        let device = Device::open(node).unwrap();
+        let width = device.offer().table.largest().width;
+        let large = BufferRequest::new(format, width, height, CPU);
+        for refused in [device.layout(&large).map(drop), device.create(&large).map(drop)] {
+            assert!(matches!(refused, Err(Error::BeyondHost { .. })), "{refused:?}");
+        }
+        device.create(&BufferRequest { width: 64, height: 64, ..large }).unwrap();
+    }
+}
+
+#[test]
 fn an_answer_for_another_request_is_refused() {
     let query = size_of::<GetImageRequirements>();
     // The width, the height, the format: the layout in the answer can't hold what was asked.

@@ -1,7 +1,7 @@
 //! [`Allocator`]: from a descriptor to a buffer and its handle.
 
 use crate::device::{self, NoDevice, Source};
-use crate::handle::{BadHandle, Handle, describe};
+use crate::handle::{BadHandle, Handle, check_words, describe};
 use crate::metadata::{Constants, SharedMetadata, size_bytes};
 use crate::resolve::{Descriptor, Resolved};
 use std::io;
@@ -62,9 +62,20 @@ impl Allocator {
     /// # Errors
     /// [`Refusal`].
     pub fn supports(&self, descriptor: &Descriptor) -> Result<(), Refusal> {
+        self.resolve(descriptor).map(drop)
+    }
+
+    /// What is asked of the host, where it can have such a buffer and a handle the words for it.
+    fn resolve(&self, descriptor: &Descriptor) -> Result<Resolved, Refusal> {
         let resolved = descriptor.resolve(&self.device)?;
-        self.device.layout(&resolved.request)?;
-        Ok(())
+        let layout = self.device.layout(&resolved.request)?;
+        check_words(&layout).map_err(BadHandle::Layout)?;
+        let offer = self.device.offer();
+        let (bytes, limit) = (layout.size_bytes.checked_next_multiple_of(offer.blob_alignment.into()), offer.context_bytes);
+        match bytes {
+            Some(bytes) if bytes <= limit => Ok(resolved),
+            _ => Err(Refusal::BeyondQuota { bytes: layout.size_bytes, limit }),
+        }
     }
 
     /// Makes `count` buffers, with one submission and one wait: all or none.
@@ -73,7 +84,7 @@ impl Allocator {
     /// [`Refusal`], which says what is missing.
     pub fn allocate(&self, descriptor: &Descriptor, count: i32) -> Result<Allocation, Refusal> {
         let number = usize::try_from(count).ok().filter(|count| (1..=1024).contains(count)).ok_or(Refusal::Count(count))?;
-        let resolved = descriptor.resolve(&self.device)?;
+        let resolved = self.resolve(descriptor)?;
         let buffers = self.device.create_many(&resolved.request, number)?;
         let mut allocation = Allocation { handles: Vec::with_capacity(number), pixel_stride: 0 };
         for buffer in &buffers {

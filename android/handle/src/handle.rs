@@ -138,6 +138,24 @@ pub struct Handle {
     fields: Fields,
 }
 
+/// Offset and size of a plane as the handle has them: in 32 bits.
+fn words(plane: &Plane) -> Option<(u32, u32)> {
+    Some((plane.offset_bytes.try_into().ok()?, plane.size_bytes.try_into().ok()?))
+}
+
+fn overflow(layout: &Layout) -> LayoutError {
+    let Layout { format, width, height, layers, .. } = *layout;
+    LayoutError::Overflow { format, width, height, layers }
+}
+
+/// Whether a handle has words for a layout, which is found out before a buffer is made.
+///
+/// # Errors
+/// [`LayoutError::Overflow`] for planes beyond what 32 bits say.
+pub fn check_words(layout: &Layout) -> Result<(), LayoutError> {
+    layout.planes.iter().try_for_each(|plane| words(plane).map(drop)).ok_or_else(|| overflow(layout))
+}
+
 impl Handle {
     /// The handle of a buffer. `plane_fds` has one for each plane of the layout.
     ///
@@ -167,14 +185,9 @@ impl Handle {
             reserved_region_size: size,
             total_size: description.allocation_bytes,
         };
-        let Layout { format, width, height, layers, .. } = *layout;
-        let overflow = LayoutError::Overflow { format, width, height, layers };
         let (mut strides, mut offsets, mut sizes) = (fields.strides, fields.offsets, fields.sizes);
         for (plane, ((stride, offset), bytes)) in layout.planes.iter().zip(strides.iter_mut().zip(&mut offsets).zip(&mut sizes)) {
-            let (Ok(plane_offset), Ok(plane_bytes)) = (u32::try_from(plane.offset_bytes), u32::try_from(plane.size_bytes)) else {
-                return Err(overflow.into());
-            };
-            (*stride, *offset, *bytes) = (plane.stride_bytes, plane_offset, plane_bytes);
+            (*stride, (*offset, *bytes)) = (plane.stride_bytes, words(plane).ok_or_else(|| overflow(layout))?);
         }
         (fields.strides, fields.offsets, fields.sizes) = (strides, offsets, sizes);
         let mut fds = plane_fds;

@@ -40,6 +40,8 @@ pub enum Refusal {
     Handle(#[from] BadHandle),
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    #[error("{bytes} bytes are more than the host lets this process have at all, which is {limit}")]
+    BeyondQuota { bytes: u64, limit: u64 },
     #[error("an id: {0}")]
     Id(#[source] io::Error),
     #[error("no device: {0}")]
@@ -72,7 +74,7 @@ impl Refusal {
             Self::Option(..) | Self::UnknownFormat(_) | Self::NoSuchFormat { .. } | Self::UnknownUsage(_) => {
                 AllocationError::Unsupported
             }
-            Self::Request(_) | Self::Unsupported(_) => AllocationError::Unsupported,
+            Self::Request(_) | Self::Unsupported(_) | Self::BeyondQuota { .. } => AllocationError::Unsupported,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use virgbm::guest::node::loopback::{Loopback, LoopbackOptions};
 use virgbm::guest::node::{Counted, Ioctl};
 use virgbm::guest::{BufferObject, Device};
-use virgbm::host::{DeviceConfig, Features};
+use virgbm::host::{Amount, DeviceConfig, Features, Quota};
 use virgbm::{Format, Modifier, Usage};
 use virgbm_android_handle::SharedMetadata;
 use virgbm_android_handle::allocate::AllocationError;
@@ -169,6 +169,28 @@ fn descriptors_that_contradict_themselves_are_refused() {
 }
 
 #[test]
+#[test]
+fn what_is_too_large_is_never_supported_and_what_is_used_up_is_not_there_now() {
+    let outcomes = |allocator: &Allocator, width, height| {
+        let descriptor = Descriptor::new(width, height, HalFormat::RGBA_8888, CPU);
+        let said = allocator.supports(&descriptor).map_err(|refusal| refusal.error());
+        (said, allocator.allocate(&descriptor, 1).map(drop).map_err(|refusal| refusal.error()))
+    };
+    let with_quota = |bytes| {
+        let usual = Quota::default();
+        let quota = Quota { context: Amount { bytes, ..usual.context }, device: Amount { bytes, ..usual.device }, ..usual };
+        let config = DeviceConfig { quota, ..DeviceConfig::default() };
+        Allocator::new(Device::open(Loopback::with_options(LoopbackOptions { config, ..Default::default() }).unwrap()).unwrap())
+    };
+    let never = (Err(AllocationError::Unsupported), Err(AllocationError::Unsupported));
+    let small = with_quota(1 << 20);
+    assert_eq!(outcomes(&small, 512, 520), never, "more than the quota");
+    // With what the allocator itself needs.
+    assert_eq!(outcomes(&small, 512, 512), (Ok(()), Err(AllocationError::NoResources)));
+    assert_eq!(outcomes(&small, 256, 256), (Ok(()), Ok(())));
+    assert_eq!(outcomes(&with_quota(1 << 40), 32_768, 32_768), never, "a plane of 4 GiB, for which a handle has no word");
+}
+
 fn buffers_alike_cost_one_round_trip_and_have_ids_of_their_own() {
     let allocator = allocator();
     let before = allocator.device().round_trips();

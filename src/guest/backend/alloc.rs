@@ -33,6 +33,17 @@ const HOST_WRITES: Usage = Usage::RENDER
     .union(Usage::CPU_READ_RARELY)
     .union(Usage::CPU_READ_OFTEN);
 
+/// What the CPU reaches of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// The host's memory in the window, if anything.
+    Blob,
+    /// Pages of the guest, which transfers bring to the host's image.
+    Transfers,
+    /// Pages of the guest, which the host uses in place.
+    GuestMemory,
+}
+
 pub(super) struct AllocBackend {
     node: Arc<dyn Node>,
     handles: Arc<HandleTable>,
@@ -102,19 +113,30 @@ impl AllocBackend {
         Ok(reported)
     }
 
+    /// How the CPU gets at a buffer, where its request says that it does.
+    fn reach(&self, request: &BufferRequest, layout: &Layout) -> Result<Reach, Error> {
+        let capabilities = self.offer.capabilities;
+        if !request.usage.intersects(Usage::CPU) {
+            return Ok(Reach::Blob);
+        }
+        if self.offer.table.choose(request).is_ok_and(|support| support.transfers) {
+            return if layout.planes.len() == 1 { Ok(Reach::Transfers) } else { Err(Error::NoCpuAccess) };
+        }
+        match (capabilities.contains(Capabilities::HOST_VISIBLE), capabilities.contains(Capabilities::GUEST_MEMORY_IMPORT)) {
+            (true, _) => Ok(Reach::Blob),
+            (false, true) => Ok(Reach::GuestMemory),
+            (false, false) => Err(Error::NoCpuAccess),
+        }
+    }
+
     fn create_batch(&self, request: &BufferRequest, layout: &Layout, count: usize) -> Result<Vec<Blob>, Error> {
         let cpu = request.usage.intersects(Usage::CPU);
         let resolved = request.clone().with_modifiers([layout.modifier]);
-        let transfers = cpu && self.offer.table.choose(&resolved).is_ok_and(|support| support.transfers);
-        if transfers && layout.planes.len() != 1 {
-            return Err(Error::NoCpuAccess);
-        }
-        if cpu && !transfers && !self.offer.capabilities.contains(Capabilities::HOST_VISIBLE) {
-            if !self.offer.capabilities.contains(Capabilities::GUEST_MEMORY_IMPORT) {
-                return Err(Error::NoCpuAccess);
-            }
+        let reach = self.reach(&resolved, layout)?;
+        if reach == Reach::GuestMemory {
             return self.create_from_guest_memory(request, layout, count);
         }
+        let transfers = reach == Reach::Transfers;
         let mut flags = BlobFlags::SHAREABLE;
         // A mapping costs a window range at creation: only for buffers that the CPU will touch.
         flags.set(BlobFlags::MAPPABLE, cpu);
@@ -244,12 +266,15 @@ impl Backend for AllocBackend {
     fn resolve(&self, request: &BufferRequest) -> Result<Layout, Error> {
         request.check()?;
         let support = self.offer.table.choose(request)?;
-        if support.guest_layout {
-            return Ok(Layout::linear(request, support.alignment)?);
-        }
         let mut asked = request.clone().with_modifiers([support.modifier]);
         asked.name.clear();
-        self.layouts.get(asked, |request| self.ask_layout(request))
+        let layout = if support.guest_layout {
+            Layout::linear(request, support.alignment)?
+        } else {
+            self.layouts.get(asked.clone(), |request| self.ask_layout(request))?
+        };
+        self.reach(&asked, &layout)?;
+        Ok(layout)
     }
 
     fn create(&self, request: &BufferRequest, layout: &Layout, count: usize) -> Result<Vec<Blob>, Error> {

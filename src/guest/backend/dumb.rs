@@ -97,10 +97,16 @@ impl DumbBackend {
         Ok(Texels { width, height, texel_bytes: PIXEL_BYTES })
     }
 
-    fn create_one(&self, layout: &Layout) -> Result<Blob, Error> {
+    /// The same with its bytes, where a resource can hold them.
+    fn resource(layout: &Layout) -> Result<(Texels, u32), Error> {
         let texels = Self::texels(layout)?;
+        let needed = u64::from(texels.width) * u64::from(PIXEL_BYTES) * u64::from(texels.height);
+        Ok((texels, u32::try_from(needed).map_err(|_| Error::BeyondHost { size_bytes: needed })?))
+    }
+
+    fn create_one(&self, layout: &Layout) -> Result<Blob, Error> {
+        let (texels, size) = Self::resource(layout)?;
         let Texels { width, height, .. } = texels;
-        let needed = u64::from(width) * u64::from(PIXEL_BYTES) * u64::from(height);
         if self.primary {
             let dumb = self.node.create_dumb(width, height, PIXEL_BYTES * 8)?;
             let handle = self.handles.adopt(dumb.bo_handle);
@@ -108,15 +114,14 @@ impl DumbBackend {
                 return Err(Error::OtherStride { agreed: width * PIXEL_BYTES, reported: dumb.stride_bytes });
             }
             // The kernel sends a dumb buffer to the host when it is shown, and does not tell its number.
-            return Ok(blob(handle, 0, needed.max(dumb.size), None));
+            return Ok(blob(handle, 0, dumb.size.max(size.into()), None));
         }
-        let size = u32::try_from(needed).map_err(|_| Error::BeyondHost { size_bytes: needed })?;
         let format = Self::number_of(layout.format);
         let resource = ResourceCreate { target: TARGET_TEXTURE_2D, format, bind: 0, width, height, size };
         let Handles { bo_handle, resource_id } = self.node.resource_create(&resource)?;
         let handle = self.handles.adopt(bo_handle);
         let copy = self.copy_of(bo_handle, layout, texels);
-        Ok(blob(handle, resource_id, needed, Some(copy)))
+        Ok(blob(handle, resource_id, size.into(), Some(copy)))
     }
 
     /// The host's number of a format, or of the one that stands for bytes.
@@ -144,7 +149,9 @@ impl Backend for DumbBackend {
     fn resolve(&self, request: &BufferRequest) -> Result<Layout, Error> {
         request.check()?;
         let support = self.offer.table.choose(request)?;
-        Ok(Layout::linear(request, support.alignment)?)
+        let layout = Layout::linear(request, support.alignment)?;
+        Self::resource(&layout)?;
+        Ok(layout)
     }
 
     fn create(&self, _: &BufferRequest, layout: &Layout, count: usize) -> Result<Vec<Blob>, Error> {

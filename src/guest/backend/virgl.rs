@@ -118,7 +118,8 @@ impl VirglBackend {
         Ok((number, (stride, height), Texture::Texels(Texels { width: stride, height, texel_bytes: 1 })))
     }
 
-    fn create_texture(&self, request: &BufferRequest, layout: &Layout) -> Result<Blob, Error> {
+    /// The resource of a layout and how the host's texture holds its bytes, where a resource can hold them.
+    fn resource(&self, layout: &Layout) -> Result<(ResourceCreate, Texture), Error> {
         let (format, (width, height), texture) = self.texture(layout)?;
         let texels = match texture {
             Texture::Texels(texels) => u64::from(width) * u64::from(height) * u64::from(texels.texel_bytes),
@@ -126,7 +127,13 @@ impl VirglBackend {
         };
         let bytes = texels.max(layout.size_bytes).next_multiple_of(self.offer.blob_alignment.into());
         let size = u32::try_from(bytes).map_err(|_| Error::BeyondHost { size_bytes: bytes })?;
-        let resource = ResourceCreate { target: TARGET_TEXTURE_2D, format, bind: bind(request), width, height, size };
+        Ok((ResourceCreate { target: TARGET_TEXTURE_2D, format, bind: 0, width, height, size }, texture))
+    }
+
+    fn create_texture(&self, request: &BufferRequest, layout: &Layout) -> Result<Blob, Error> {
+        let (resource, texture) = self.resource(layout)?;
+        let resource = ResourceCreate { bind: bind(request), ..resource };
+        let bytes = resource.size.into();
         let Handles { bo_handle, resource_id } = self.node.resource_create(&resource)?;
         let handle = self.handles.adopt(bo_handle);
         let copy = self.copy_of(bo_handle, layout, texture, request.usage.intersects(drawn()));
@@ -258,7 +265,9 @@ impl Backend for VirglBackend {
         request.check()?;
         let support = self.offer.table.choose(request)?;
         let whole = Layout::linear(&with_whole_samples(request), support.alignment)?;
-        Ok(Layout { width: request.width, modifier: support.modifier, ..whole })
+        let layout = Layout { width: request.width, modifier: support.modifier, ..whole };
+        self.resource(&layout)?;
+        Ok(layout)
     }
 
     fn create(&self, request: &BufferRequest, layout: &Layout, count: usize) -> Result<Vec<Blob>, Error> {

@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     of_allocator("a front buffer from GPU to GPU", |suite, mapper| front_buffer(suite, mapper, TEXTURE | RENDER_TARGET)),
     of_allocator("protected memory is there, or refused with a reason", protected),
     of_allocator("isSupported and allocate agree on every format and usage", agree),
+    of_allocator("isSupported and allocate agree on large sizes: what is supported may lack resources only", agree_on_large),
     of_allocator("10,000 buffers are there, or refused for want of resources", many),
 ];
 
@@ -116,6 +117,34 @@ fn agree(suite: &Suite, _: &Mapper) -> Checked {
         }
     }
     check!(refusals > 0, "nothing is refused");
+    Ok(())
+}
+
+fn agree_on_large(suite: &Suite, _: &Mapper) -> Checked {
+    needs_descriptors(suite)?;
+    // Larger than a resource of some hosts, wider than a texture, beyond a quota, and beyond 32 bits.
+    for (format, width, height) in [
+        (HalFormat::YCBCR_420_888, 8192, 8192),
+        (HalFormat::YCBCR_P010, 16_384, 16),
+        (HalFormat::YCBCR_422_I, 16_384, 16),
+        (HalFormat::RAW16, 16_384, 16),
+        (HalFormat::BLOB, 80 << 20, 1),
+        (HalFormat::RGBA_8888, 32_768, 24_576),
+        (HalFormat::RGBA_8888, 32_768, 32_768),
+        (HalFormat::RGBA_8888, 65_536, 65_536),
+        (HalFormat::RGBA_8888, i32::MAX, i32::MAX),
+    ] {
+        for usage in [CPU, TEXTURE] {
+            let descriptor = Descriptor { width, height, usage, ..of_format(format) };
+            let said = suite.source.supports(&descriptor);
+            let outcome = suite.source.allocate(&descriptor).map(drop);
+            let agreed = match &outcome {
+                Ok(()) | Err(NotAllocated::Refused(AllocationError::NoResources, _)) => said == Some(true),
+                Err(_) => said == Some(false),
+            };
+            check!(agreed, "{format:#x} of {width}x{height} with {usage:#x}: isSupported says {said:?}, then {outcome:?}");
+        }
+    }
     Ok(())
 }
 
