@@ -227,3 +227,17 @@ unsafe extern "C" fn validate_buffer_size(
         Err(Failure::Validate { found, claimed })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CStr;
+
+    #[test]
+    fn mesa_knows_the_module_by_its_name_and_version() {
+        // SAFETY: they are strings of the program's.
+        let text = [HMI.common.name, HMI.common.id].map(|text| unsafe { CStr::from_ptr(text) });
+        assert_eq!(text, [c"CrOS Gralloc", c"gralloc"]);
+        assert_eq!((HMI.common.tag, HMI.common.module_api_version, HMI.common.hal_api_version), (0x4857_4d54, 0x0003, 0));
+    }
+}

@@ -67,6 +67,11 @@ impl Registry {
         }
     }
 
+    /// Whether the source is open.
+    pub fn is_open(&self) -> bool {
+        self.source.get().is_some()
+    }
+
     /// The buffer of an address.
     pub fn get(&self, address: usize) -> Option<Arc<Imported>> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);

@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::c_int;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -18,7 +19,7 @@ use virgbm_android_handle::device::Source;
 use virgbm_android_handle::format::Rule;
 use virgbm_android_handle::handle::{Claim, describe};
 use virgbm_android_handle::metadata::{Constants, RESERVED_OFFSET};
-use virgbm_android_handle::planes::{ComponentType, plane_layouts};
+use virgbm_android_handle::planes::{ChromaSiting, ComponentType, chroma_siting, plane_layouts};
 use virgbm_android_handle::{
     Allocator, BadHandle, Descriptor, HalFormat, Handle, Imported, LockError, OptionValue, Rect, Refusal,
 };
@@ -169,7 +170,6 @@ fn descriptors_that_contradict_themselves_are_refused() {
 }
 
 #[test]
-#[test]
 fn what_is_too_large_is_never_supported_and_what_is_used_up_is_not_there_now() {
     let outcomes = |allocator: &Allocator, width, height| {
         let descriptor = Descriptor::new(width, height, HalFormat::RGBA_8888, CPU);
@@ -191,6 +191,7 @@ fn what_is_too_large_is_never_supported_and_what_is_used_up_is_not_there_now() {
     assert_eq!(outcomes(&with_quota(1 << 40), 32_768, 32_768), never, "a plane of 4 GiB, for which a handle has no word");
 }
 
+#[test]
 fn buffers_alike_cost_one_round_trip_and_have_ids_of_their_own() {
     let allocator = allocator();
     let before = allocator.device().round_trips();
@@ -239,6 +240,20 @@ fn components_are_where_the_formats_say() {
     assert_eq!(of(HalFormat::RAW10), [(0, vec![(C::Raw, 0, -1)])]);
     assert_eq!(of(HalFormat::RAW16), [(16, vec![(C::Raw, 0, 16)])]);
     assert_eq!(of(HalFormat::Y8), [(8, vec![(C::Y, 0, 8)])]);
+}
+
+#[test]
+fn chroma_lies_where_cameras_and_decoders_put_it() {
+    use ChromaSiting as S;
+    let allocator = allocator();
+    let siting = |hal, usage| chroma_siting(imported(&one(&allocator, &Descriptor::new(64, 64, hal, usage))).description());
+    for hal in [HalFormat::YCBCR_420_888, HalFormat::YV12] {
+        assert_eq!(siting(hal, CAMERA_OUTPUT | TEXTURE), S::Interstitial);
+        assert_eq!(siting(hal, CAMERA_OUTPUT | ENCODER), S::Interstitial, "an encoder takes what the camera has made");
+        assert_eq!(siting(hal, DECODER | TEXTURE), S::CositedHorizontal);
+        assert_eq!(siting(hal, CPU), S::Unknown);
+    }
+    assert_eq!(siting(HalFormat::RGBA_8888, CAMERA_OUTPUT), S::None);
 }
 
 #[test]
@@ -360,6 +375,24 @@ fn fields_that_do_not_hold_are_refused() {
         (152, 1, "a buffer of 4 GiB"),
     ] {
         assert!(changed(offset, value).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn no_device_is_opened_before_all_else_of_a_handle_holds() {
+    let (fds, ints) = one(&allocator(), &Descriptor::new(64, 64, HalFormat::YCBCR_420_888, CPU));
+    let (numbers, opened): (Vec<c_int>, _) = (fds.iter().map(AsRawFd::as_raw_fd).collect(), Cell::new(0));
+    let source = || {
+        opened.set(opened.get() + 1);
+        Ok(Source::Files)
+    };
+    let import = |ints: &[c_int]| Imported::new(&Claim::from_parts(&numbers, ints)?, source).map(drop);
+    assert!(import(&ints).is_ok() && opened.take() == 1);
+    for at in 0..ints.len() {
+        let mut changed = ints.clone();
+        changed[at] = !changed[at];
+        let outcome = import(&changed);
+        assert_eq!(opened.take(), u32::from(outcome.is_ok()), "{at}: {outcome:?}");
     }
 }
 

@@ -317,3 +317,34 @@ unsafe extern "C" fn get_reserved_region(handle: BufferHandle, region: *mut *mut
         unsafe { put(size, bytes, "outReservedSize") }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ptr::{null, null_mut};
+
+    unsafe extern "C" fn begin(_: *mut c_void) {}
+
+    unsafe extern "C" fn dumped(_: *mut c_void, _: MetadataType, _: *const c_void, _: usize) {}
+
+    #[test]
+    fn no_device_is_opened_before_a_good_import() {
+        let mut table = null_mut();
+        // SAFETY: the table goes into a pointer that lives.
+        assert_eq!(unsafe { AIMapper_loadIMapper(&raw mut table) }, 0);
+        let (mut list, mut count) = (null(), 0);
+        // SAFETY: the list and its length go into what lives.
+        assert_eq!(unsafe { (MAPPER.v5.list_supported_metadata_types)(&raw mut list, &raw mut count) }, 0);
+        // SAFETY: the callbacks take any context.
+        assert_eq!(unsafe { (MAPPER.v5.dump_all_buffers)(Some(begin), Some(dumped), null_mut()) }, 0);
+        // A header of two descriptors, which are open, and zeros.
+        let mut bad = [0; 39];
+        bad[..3].copy_from_slice(&[12, 2, 34]);
+        for handle in [null(), bad.as_ptr().cast()] {
+            let mut out = null();
+            // SAFETY: the pointer is null, or leads to as many integers as its header says.
+            assert_eq!(unsafe { (MAPPER.v5.import_buffer)(handle, &raw mut out) }, 2);
+        }
+        assert!(!BUFFERS.is_open());
+    }
+}

@@ -6,6 +6,8 @@ use crate::library::{Gralloc, Suite};
 use crate::sys::fence::Fence;
 use crate::sys::memory::Bytes;
 use std::ptr::null;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use virgbm_android_handle::HalFormat as F;
 
 pub const CASES: &[Case] = &[
@@ -15,6 +17,7 @@ pub const CASES: &[Case] = &[
     of_gralloc("lock_ycbcr tells where luma and chroma are, and zeroes what is reserved", ycbcr),
     of_gralloc("lock_ycbcr without the CPU tells offsets", ycbcr_offsets),
     of_gralloc("lock_ycbcr of RGB is refused, and nothing is locked", ycbcr_negative),
+    of_gralloc("lockAsync and lockAsync_ycbcr wait for a fence that is not signalled yet", waits_for_fences),
     of_gralloc("the forms with fences wait, close and give them", fences),
 ];
 
@@ -106,6 +109,33 @@ fn ycbcr_negative(_: &Suite, gralloc: &Gralloc) -> Checked {
     device.free(handle);
     same!((refused, unlocked), (Err(EINVAL), Err(EINVAL)), "lock_ycbcr and unlock");
     same!(gralloc.lock_ycbcr(null(), CPU, WHOLE, None).map(drop), Err(EINVAL), "lock_ycbcr of null");
+    Ok(())
+}
+
+fn waits_for_fences(_: &Suite, gralloc: &Gralloc) -> Checked {
+    let device = open(gralloc)?;
+    for format in [F::RGBA_8888, F::YCBCR_420_888] {
+        let (handle, _) = alloc(&device, format)?;
+        let (mut fence, number) = Fence::new(false)?;
+        let signalled = AtomicBool::new(false);
+        let (locked, early) = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                signalled.store(true, Ordering::SeqCst);
+                fence.signal()
+            });
+            let locked = match format {
+                F::RGBA_8888 => gralloc.lock_async(handle, CPU, WHOLE, number).map(drop),
+                _ => gralloc.lock_ycbcr(handle, CPU, WHOLE, Some(number)).map(drop),
+            };
+            (locked, !signalled.load(Ordering::SeqCst))
+        });
+        let unlocked = gralloc.unlock(handle);
+        device.free(handle);
+        same!((locked, unlocked), (Ok(()), Ok(())), "the lock and unlock of format {format:#x}");
+        check!(!early, "the lock of format {format:#x} came back before the fence was signalled");
+        check!(fence.is_closed(), "the fence is still open");
+    }
     Ok(())
 }
 
