@@ -113,5 +113,6 @@ const _: () = {
     assert!(offset_of!(MetadataTypeDescription, description) == value + 8);
     assert!(offset_of!(MetadataTypeDescription, is_gettable) == value + 12);
     assert!(offset_of!(MetadataTypeDescription, reserved) == value + 14);
+    assert!(size_of::<MetadataTypeDescription>() == value + 48);
     assert!(size_of::<Rect>() == 16);
 };
