@@ -5,10 +5,12 @@ use crate::handle::{BadHandle, Description};
 use std::os::fd::{BorrowedFd, OwnedFd};
 #[cfg(feature = "loopback")]
 use std::sync::Arc;
+use virgbm::Usage;
 use virgbm::guest::{self, Access, BufferObject, Mapping};
 use virgbm::layout::Region;
 #[cfg(feature = "loopback")]
 use virgbm::sys::mmap::Mmap;
+use virgbm::usage::Dialect;
 
 /// Where the bytes are.
 #[derive(Debug)]
@@ -38,7 +40,9 @@ impl Memory {
     pub fn import(fd: BorrowedFd<'_>, description: &Description, source: &Source) -> Result<Self, BadHandle> {
         match source {
             Source::Device(device) => {
-                device.import_with_layout(fd, &description.layout).map(Self::Buffer).map_err(BadHandle::NotOurs)
+                // The word was read before: what it does not say, nobody draws.
+                let usage = Usage::from_dialect(Dialect::Android, description.usage).unwrap_or(Usage::all());
+                device.import_made_for(fd, &description.layout, usage).map(Self::Buffer).map_err(BadHandle::NotOurs)
             }
             #[cfg(feature = "loopback")]
             Source::Files => {
