@@ -111,7 +111,7 @@ impl Device {
         memory: Arc<dyn GuestMemory>,
         window: Arc<dyn Window>,
     ) -> Result<Self, DeviceError> {
-        if renderer.is_some() && config.protocols.contains(Protocols::VIRGL) {
+        if renderer.as_deref().is_some_and(draws_virgl) && config.protocols.contains(Protocols::VIRGL) {
             return Err(DeviceError::TwoVirgls);
         }
         if !(10..32).contains(&config.capset_id) {

@@ -116,6 +116,23 @@ fn fences_of_a_ring_and_of_the_device_are_reached_and_others_do_not_wait_for_the
 }
 
 #[test]
+fn contexts_that_go_with_a_fence_of_their_ring_take_nothing_along() {
+    let Some(turn) = turn() else { return };
+    let node = turn.node(None);
+    open_context(&node);
+    let kept = square(&node);
+    for _ in 0..100 {
+        let other = node.open_again();
+        open_context(&other);
+        let handles = square(&other);
+        let fill = orange(handles.resource_id);
+        (0..5).for_each(|_| submit(&other, &fill, &[handles.bo_handle], Some(0)));
+    }
+    submit(&node, &orange(kept.resource_id), &[kept.bo_handle], Some(0));
+    assert_eq!(ends(&node, kept.bo_handle), [ORANGE_BYTES; 2]);
+}
+
+#[test]
 fn a_stream_that_the_library_refuses_is_told_and_spoils_its_own_context_only() {
     let Some(turn) = turn() else { return };
     let node = turn.node(None);

@@ -31,8 +31,7 @@ struct Turn {
 fn turn() -> Option<Turn> {
     static RENDERER: OnceLock<Result<Arc<VirglRenderer>, OpenError>> = OnceLock::new();
     static TURN: Mutex<()> = Mutex::new(());
-    let open = || VirglRenderer::open(Kinds::VIRGL | Kinds::VENUS, None).or_else(|_| VirglRenderer::open(Kinds::VIRGL, None));
-    match RENDERER.get_or_init(|| open().map(Arc::new)) {
+    match RENDERER.get_or_init(|| VirglRenderer::open(Kinds::VIRGL | Kinds::VENUS, None).map(Arc::new)) {
         Ok(renderer) => Some(Turn { renderer: renderer.clone(), _turn: TURN.lock().unwrap_or_else(PoisonError::into_inner) }),
         Err(error) => {
             eprintln!("skipped: {error}");

@@ -13,9 +13,10 @@ use crate::host::resolver::{Export, ExportKind};
 use crate::wire::virgl::PipeResourceCreate;
 use crate::{Layout, wire};
 use resource::{Texture, leaving_layout, shown_layout};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 use worker::Worker;
 
@@ -70,6 +71,26 @@ pub struct VirglRenderer {
     worker: Arc<Worker>,
     capsets: Vec<RendererCapset>,
     taken: Arc<AtomicBool>,
+    of_gl: Arc<OfGl>,
+}
+
+/// The contexts that draw by GL, in this process.
+#[derive(Default)]
+struct OfGl(Mutex<BTreeSet<u32>>);
+
+impl OfGl {
+    fn ids(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a fence lies in the library. Contexts of GL have one ring, and what they draw is behind the library's own fences too; one
+    /// of theirs would be touched by the library's thread after the context has gone.
+    fn timeline(&self, timeline: Timeline) -> Timeline {
+        match timeline {
+            Timeline::Ring { ctx_id, ring_idx: 0 } if self.ids().contains(&ctx_id) => Timeline::Global,
+            other => other,
+        }
+    }
 }
 
 /// A capset of which a context can be made: the library has that of venus also where its server does not start. What was asked for and
@@ -95,14 +116,34 @@ impl VirglRenderer {
     /// # Errors
     /// [`OpenError`].
     pub fn open(kinds: Kinds, node: Option<PathBuf>) -> Result<Self, OpenError> {
-        let worker = Worker::start(kinds, node)?;
-        let ids = kinds.capset_ids();
+        let (worker, started) = Self::start(kinds, node)?;
+        let ids = started.capset_ids();
         let capsets = worker.call(move |library| ids.into_iter().filter_map(|id| working_capset(library, id)).collect());
         let capsets: Vec<_> = capsets.unwrap_or_default();
         if capsets.is_empty() {
             return Err(OpenError::NoCapset);
         }
-        Ok(Self { worker: Arc::new(worker), capsets, taken: Arc::default() })
+        Ok(Self { worker: Arc::new(worker), capsets, taken: Arc::default(), of_gl: Arc::default() })
+    }
+}
+
+impl VirglRenderer {
+    /// Starts it for as many of these kinds as work together: the library starts for all that it is told, or not at all, and a GPU of
+    /// another make has no contexts of `DRM`.
+    fn start(kinds: Kinds, node: Option<PathBuf>) -> Result<(Worker, Kinds), OpenError> {
+        let mut wanted = kinds;
+        loop {
+            match Worker::start(wanted, node.clone()) {
+                Ok(worker) => return Ok((worker, wanted)),
+                Err(error @ OpenError::Init(_)) => {
+                    let optional = [Kinds::DRM, Kinds::VENUS].into_iter().find(|kind| wanted.contains(*kind));
+                    let Some(without) = optional.filter(|kind| wanted != *kind) else { return Err(error) };
+                    log::error!("capsets {:?} are not offered, and tried without: {error}", without.capset_ids());
+                    wanted.remove(without);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
@@ -118,7 +159,11 @@ impl Renderer for VirglRenderer {
     fn context(&self, id: u32, capset_id: u32, name: &str) -> Result<Box<dyn RenderContext>, RenderError> {
         let name = name.to_owned();
         self.worker.call(move |library| library.create_context(id, capset_id, &name))??;
-        Ok(Box::new(Context { worker: self.worker.clone(), id, is_apart: capset_id == CAPSET_ID_VENUS }))
+        let of_gl = (!matches!(capset_id, CAPSET_ID_VENUS | CAPSET_ID_DRM)).then(|| self.of_gl.clone());
+        if let Some(of_gl) = &of_gl {
+            of_gl.ids().insert(id);
+        }
+        Ok(Box::new(Context { worker: self.worker.clone(), id, is_apart: capset_id == CAPSET_ID_VENUS, of_gl }))
     }
 
     fn texture(&self, id: u32, texture: &PipeResourceCreate) -> Result<(Arc<dyn Rendered>, Option<Layout>), RenderError> {
@@ -149,11 +194,11 @@ impl Renderer for VirglRenderer {
     }
 
     fn fence(&self, timeline: Timeline) -> Fence {
-        self.worker.fence(timeline)
+        self.worker.fence(self.of_gl.timeline(timeline))
     }
 
     fn is_busy(&self, timeline: Timeline) -> bool {
-        self.worker.fences().is_busy(timeline)
+        self.worker.fences().is_busy(self.of_gl.timeline(timeline))
     }
 }
 
@@ -163,6 +208,8 @@ struct Context {
     id: u32,
     /// Whether it draws in a process of its own, which gets resources as descriptors.
     is_apart: bool,
+    /// Those of GL, where it is one of them.
+    of_gl: Option<Arc<OfGl>>,
 }
 
 impl RenderContext for Context {
@@ -179,7 +226,13 @@ impl RenderContext for Context {
             u64::from_ne_bytes(word)
         });
         let (id, dwords, stream) = (self.id, stream.len() / 4, whole.collect());
-        self.worker.call(move |library| library.submit(id, stream, dwords))?
+        let is_of_gl = self.of_gl.is_some();
+        self.worker.call(move |library| {
+            if is_of_gl {
+                library.draws_in(id);
+            }
+            library.submit(id, stream, dwords)
+        })?
     }
 
     fn attach(&mut self, resource_id: u32) -> Result<(), RenderError> {
@@ -218,6 +271,9 @@ impl RenderContext for Context {
 impl Drop for Context {
     fn drop(&mut self) {
         let (id, fences) = (self.id, self.worker.fences().clone());
+        if let Some(of_gl) = &self.of_gl {
+            of_gl.ids().remove(&id);
+        }
         self.worker.post(move |library| {
             library.destroy_context(id);
             fences.forget_context(id);

@@ -129,7 +129,7 @@ impl Progress {
             stays
         });
         if timeout.timed_out()
-            && let Some((_, vring)) = state.taken.take()
+            && let Some((_, vring)) = state.taken.take_if(|(of, _)| *of == ring)
         {
             let position = vring.queue_next_avail().wrapping_sub(1);
             vring.set_queue_next_avail(position);
@@ -305,6 +305,17 @@ mod tests {
         assert_eq!((guest.answered(), &guest.answer(0), guest.answer(1)), (1, b"a1", [0, 0]));
         other.signal();
         assert_eq!(guest.answered(), 2);
+    }
+
+    #[test]
+    fn a_stop_that_runs_out_of_time_leaves_the_command_of_another_ring_to_it() {
+        let (guest, fence) = (Guest::new(), Fence::default());
+        guest.take_behind(&fence, b"a1");
+        let chain = guest.progress.take(RING + 1, &guest.vring, &guest.table).unwrap();
+        guest.progress.stop(RING, &guest.table);
+        assert_eq!((guest.answered(), &guest.answer(0)), (1, b"a1"));
+        guest.progress.finish(&chain, &guest.table, b"b2");
+        assert_eq!((guest.answered(), &guest.answer(1)), (2, b"b2"));
     }
 
     #[test]

@@ -148,6 +148,8 @@ impl Image for Texture {
 
     fn picture(&self, _: &Layout) -> io::Result<Option<Picture>> {
         let Some(layout) = &self.shown else { return Ok(None) };
+        // Before as many are allocated: the guest says how large its textures are.
+        Picture::bytes_needed(layout).map_err(io::Error::other)?;
         let bytes = self.read_texture(layout).map_err(io::Error::other)?;
         Picture::decode(layout, &bytes).map(Some).map_err(io::Error::other)
     }

@@ -13,6 +13,7 @@ use crate::wire::virgl::PipeResourceCreate;
 use crate::wire::virtio_gpu::{BLOB_MEM_GUEST, BLOB_MEM_HOST3D, Box3d, TransferHost3d};
 use crate::{Format, Modifier};
 use abi::{Callbacks, CreateArgs, CreateBlobArgs, Functions, ImportBlobArgs, ResourceInfo, ResourceInfoExt, VirglBox, flag};
+use std::cell::Cell;
 use std::ffi::{CString, c_int, c_void};
 use std::fs::File;
 use std::io;
@@ -115,6 +116,8 @@ pub struct Library {
     /// Boxes that the library points to.
     cookie: *mut Cookie,
     callbacks: *mut Callbacks,
+    /// The context of GL that was drawn in last, 0 for the library's own.
+    last_drawn: Cell<u32>,
     _not_send: PhantomData<*mut ()>,
 }
 
@@ -169,7 +172,7 @@ impl Library {
             get_egl_display: null(),
         }));
         // Before the call: when that fails, the library has cleaned up, and what it pointed to goes here.
-        let library = Self { functions, cookie, callbacks, _not_send: PhantomData };
+        let library = Self { functions, cookie, callbacks, last_drawn: Cell::new(0), _not_send: PhantomData };
         // SAFETY: cookie and callbacks live until `drop` has called `cleanup`; no other library is open, by `OPEN`.
         let code = unsafe { (library.functions.init)(cookie.cast(), flags, callbacks) };
         if code == 0 { Ok(library) } else { Err(OpenError::Init(code)) }
@@ -209,8 +212,16 @@ impl Library {
     }
 
     pub fn destroy_context(&self, id: u32) {
+        if self.last_drawn.get() == id {
+            self.last_drawn.set(0);
+        }
         // SAFETY: a number that the library does not know does nothing.
         unsafe { (self.functions.context_destroy)(id) };
+    }
+
+    /// What fences of GL are behind from now on: this context, or the library's own.
+    pub fn draws_in(&self, ctx_id: u32) {
+        self.last_drawn.set(ctx_id);
     }
 
     /// Executes a stream of whole dwords; of 64 bits each, since some contexts want them aligned so.
@@ -278,6 +289,7 @@ impl Library {
         let mut area = VirglBox::from(&transfer.area);
         let (level, offset) = (transfer.level.get().cast_signed(), transfer.offset.get());
         let (stride, layer_stride) = (transfer.stride.get(), transfer.layer_stride.get());
+        self.last_drawn.set(ctx_id);
         // SAFETY: the box is whole; without a list the library uses the resource's own pages, and checks the range against them.
         let code = unsafe { call(id, ctx_id, level, stride, layer_stride, &raw mut area, offset, null_mut(), 0) };
         check(name, id, code)
@@ -294,6 +306,15 @@ impl Library {
 
     /// A fence behind all that was submitted; the callback tells when.
     pub fn create_fence(&self, fence: u32) -> Result<(), RenderError> {
+        // The library makes it in the context of GL that is current, which a look at the screen may have changed: a stream of nothing
+        // changes it back.
+        match self.last_drawn.get() {
+            0 => {
+                self.in_context_0();
+            }
+            // A context that has failed refuses, and draws nothing either.
+            ctx_id => self.submit(ctx_id, vec![0], 0).unwrap_or_default(),
+        }
         // SAFETY: numbers only.
         check("create_fence", fence, unsafe { (self.functions.create_fence)(fence.cast_signed(), 0) })
     }

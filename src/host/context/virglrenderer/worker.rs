@@ -9,10 +9,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often the library looks for fences, and for the queries before them, while some are awaited and nothing else is to be done.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
+
+/// How long the library may take to reach its fences in the end.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Job = Box<dyn FnOnce(&Library) + Send>;
 
@@ -35,6 +38,10 @@ impl Worker {
             let _told = opened.send(library.as_ref().map(|_| ()).map_err(Clone::clone));
             if let Ok(library) = library {
                 work(&library, &queue, &theirs);
+                if !rests(&library, &theirs) {
+                    log::error!("virglrenderer is left as it is: it does not reach its fences");
+                    std::mem::forget(library);
+                }
             }
             theirs.forget_all();
         });
@@ -94,6 +101,16 @@ fn work(library: &Library, jobs: &Receiver<Job>, fences: &Fences) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
+}
+
+/// Waits for the last fences, which the library waits for in its end, without looking at queries any more. Whether they came.
+fn rests(library: &Library, fences: &Fences) -> bool {
+    let deadline = Instant::now() + END_TIMEOUT;
+    while !fences.is_empty() && Instant::now() < deadline {
+        library.poll();
+        std::thread::sleep(POLL_INTERVAL);
+    }
+    fences.is_empty()
 }
 
 impl Drop for Worker {
