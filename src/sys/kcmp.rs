@@ -7,12 +7,26 @@ const KCMP_FILE: libc::c_int = 0;
 
 /// Whether two descriptors of this process are the same open file; also false where the kernel does not tell.
 pub fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    order(one, other) == 0
+}
+
+/// The same of memory, each of which has an inode of its own as dma-bufs and memfds have: by that where the kernel does not tell, as
+/// in many containers.
+pub fn is_same_memory(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    let inode = |fd| rustix::fs::fstat(fd).ok().map(|status| (status.st_dev, status.st_ino));
+    match order(one, other) {
+        -1 => inode(one).is_some() && inode(one) == inode(other),
+        order => order == 0,
+    }
+}
+
+/// What kcmp says: 0 for the same, -1 where it does not tell.
+fn order(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> libc::c_long {
     let pid = rustix::process::getpid().as_raw_nonzero().get();
     // SAFETY: kcmp takes five integers, and reads and writes no memory of the process.
-    let order = unsafe {
+    unsafe {
         libc::syscall(libc::SYS_kcmp, pid, pid, KCMP_FILE, one.as_raw_fd() as libc::c_ulong, other.as_raw_fd() as libc::c_ulong)
-    };
-    order == 0
+    }
 }
 
 #[cfg(test)]
@@ -26,5 +40,6 @@ mod tests {
         let (one, other) = (File::open("/dev/null").unwrap(), File::open("/dev/null").unwrap());
         assert!(is_same_file(one.as_fd(), one.try_clone().unwrap().as_fd()));
         assert!(!is_same_file(one.as_fd(), other.as_fd()));
+        assert!(is_same_memory(one.as_fd(), one.try_clone().unwrap().as_fd()));
     }
 }

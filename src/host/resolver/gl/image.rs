@@ -240,6 +240,7 @@ impl Image for GlImage {
         let Some(texture) = &self.sampled else {
             let request = BufferRequest::new(format, width, height, Usage::TEXTURE);
             let packed = Layout::linear(&request, Alignment::PACKED).map_err(io::Error::other)?;
+            Picture::bytes_needed(&packed).map_err(io::Error::other)?;
             let texels = self.texels(&packed)?;
             return Picture::decode(&packed, &texels).map(Some).map_err(io::Error::other);
         };

@@ -65,6 +65,10 @@ impl Asked {
             0 => None,
             1 => None,
             1_000_158_000 if modifiers.is_empty() => return Err(ImageRefused::Modifier(0)),
+            // VUID-VkImageCreateInfo-tiling-02353.
+            1_000_158_000 if flags.contains(vk::ImageCreateFlags::MUTABLE_FORMAT) && view_formats.is_empty() => {
+                return Err(parameter("view formats", 0, "a mutable image with modifiers names its own"));
+            }
             1_000_158_000 => Some(modifiers.to_vec()),
             other => return Err(parameter("tiling", other, "there are optimal, linear and by modifier")),
         };
@@ -294,5 +298,7 @@ mod tests {
         assert!(matches!(lists(image(), &[37], &[]), ImageRefused::Parameter { what: "view formats", .. }));
         assert!(matches!(lists(image(), &[], &[0]), ImageRefused::Parameter { what: "tiling", .. }));
         assert_eq!(lists(VkImage { tiling: 1_000_158_000.into(), ..image() }, &[], &[]), ImageRefused::Modifier(0));
+        let listed = VkImage { tiling: 1_000_158_000.into(), ..mutable };
+        assert!(matches!(lists(listed, &[], &[0]), ImageRefused::Parameter { what: "view formats", .. }));
     }
 }

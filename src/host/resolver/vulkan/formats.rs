@@ -84,7 +84,7 @@ fn vulkan_plane(info: &FormatInfo, index: usize) -> usize {
     }
 }
 
-/// The planes of an image of one layer as they lie in a buffer of this layout; `None` where a row is no whole number of texels.
+/// The planes of an image's first layer as they lie in a buffer of this layout; `None` where a row is no whole number of texels.
 pub fn regions(info: &FormatInfo, extent: vk::Extent3D, layout: &Layout) -> Option<Vec<Region>> {
     let planes = info.planes.iter().zip(layout.planes.iter()).enumerate();
     planes
@@ -95,7 +95,7 @@ pub fn regions(info: &FormatInfo, extent: vk::Extent3D, layout: &Layout) -> Opti
             let last_row = u64::from(height - 1) * u64::from(plane.stride_bytes);
             let end_bytes = plane.offset_bytes.checked_add(last_row)?.checked_add(format.row_bytes(extent.width))?;
             let aspect = plane_aspect(info, index);
-            Some(Region { aspect, offset_bytes: plane.offset_bytes, row_texels, width, height, end_bytes })
+            Some(Region { aspect, offset_bytes: plane.offset_bytes, row_texels, width, height, layers: 1, end_bytes })
         })
         .collect()
 }
@@ -114,7 +114,8 @@ pub fn regions_of_zeroes(info: &FormatInfo, extent: vk::Extent3D, layers: u32) -
             let Texels { width, height } = texels_of(format, extent);
             let layer_bytes = format.row_bytes(extent.width).checked_mul(height.into())?;
             let end_bytes = layer_bytes.checked_mul(layers.into())?;
-            Some(Region { aspect: plane_aspect(info, index), offset_bytes: 0, row_texels: 0, width, height, end_bytes })
+            let aspect = plane_aspect(info, index);
+            Some(Region { aspect, offset_bytes: 0, row_texels: 0, width, height, layers, end_bytes })
         })
         .collect()
 }

@@ -282,6 +282,7 @@ impl Image for VulkanImage {
         let info = format.info().ok_or(io::ErrorKind::InvalidInput)?;
         let packed = formats::extent(info, width, height).and_then(|extent| formats::packed(info, extent));
         let packed = packed.ok_or(io::ErrorKind::InvalidInput)?;
+        Picture::bytes_needed(&packed).map_err(io::Error::other)?;
         let bytes = self.texels(info, &packed)?;
         // The image has whole samples of chroma, the picture need not.
         let packed = Layout { width, height, ..packed };

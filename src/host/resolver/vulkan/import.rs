@@ -9,6 +9,7 @@ use crate::host::resolver::{ImageRefused, OpaqueMemory, ResolveError};
 use crate::{BufferRequest, Layout, Plane};
 use ash::vk;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::AtomicBool;
 
 impl Maker {
     /// A request's image in a dma-buf of `real_bytes`, where [`foreign::check`](crate::host::resolver::foreign::check) found room for
@@ -114,7 +115,9 @@ impl Maker {
         let mapped = self.mapped && layout.as_ref().is_some_and(is_linear) && kind.contains(super::image::COHERENT);
         let memory = MemorySpec { bytes, memory_type, dedicated, shared: Some(Handle::Opaque), mapped };
         let memory = Memory::new(&self.device, &memory, Some(&image), Some(fd)).map_err(refused)?;
-        self.bound(image, memory, spec, info, layout.as_ref()).map_err(refused)
+        let bound = self.bound(image, memory, spec, info, layout.as_ref()).map_err(refused)?;
+        // What is in it is the exporter's, who has released it.
+        Ok(VulkanImage { fresh: AtomicBool::new(false), ..bound })
     }
 }
 

@@ -170,6 +170,13 @@ fn layers_lie_one_behind_the_other() {
     assert_eq!(layout.layers, 3);
     assert!(layout.layer_stride_bytes >= 65 * 33 * 4 && layout.size_bytes >= 3 * layout.layer_stride_bytes);
     check_bytes(&*made.image);
+    made.image.write(0, &[0x5a; 4]).unwrap();
+    let picture = made.image.picture(&layout).unwrap().unwrap();
+    assert_eq!(
+        (picture.width, picture.height, picture.rgba.len(), picture.rgba[0]),
+        (65, 33, 65 * 33 * 4, 0x5a),
+        "the first one of them"
+    );
     drop(made);
     check_end(&resolver);
 }

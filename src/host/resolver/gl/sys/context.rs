@@ -157,7 +157,11 @@ impl Gl {
             return Err(lost);
         }
         let current = self.display.egl.make_current(self.display.raw, None, None, Some(state.context));
-        current.map_err(refused("eglMakeCurrent"))?;
+        if let Err(failed) = current.map_err(refused("eglMakeCurrent")) {
+            // The next one makes another context.
+            state.lost = matches!(failed.reason, Reason::Lost);
+            return Err(failed);
+        }
         let done = work(&Current {
             gl: self,
             functions: &state.functions,

@@ -143,12 +143,15 @@ impl EglImage {
         let mut modifiers = [0; MOST_PLANES];
         // SAFETY: the image lives, and the array has room for the most planes that there are.
         let told = unsafe { query(display, image, &mut fourcc, &mut count, modifiers.as_mut_ptr()) };
+        if told == egl::FALSE {
+            return Err(CallFailed { call, reason: Reason::Unexplained });
+        }
         let call = "eglExportDMABUFImageMESA";
         self.gl.stumble(call)?;
         let (mut fds, mut strides, mut offsets) = ([-1; MOST_PLANES], [0; MOST_PLANES], [0; MOST_PLANES]);
         // SAFETY: the same.
         let done = unsafe { export(display, image, fds.as_mut_ptr(), strides.as_mut_ptr(), offsets.as_mut_ptr()) };
-        if told == egl::FALSE || done == egl::FALSE {
+        if done == egl::FALSE {
             return Err(CallFailed { call, reason: Reason::Unexplained });
         }
         // SAFETY: a descriptor that the call has left is new, and nobody else owns it.

@@ -55,7 +55,7 @@ pub enum Use {
     Released,
 }
 
-/// The texels of one plane, all of its layers: where they are in a buffer, and their extent in texels of the plane.
+/// The texels of one plane: where they are in a buffer, and their extent in texels of the plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
     pub aspect: vk::ImageAspectFlags,
@@ -64,7 +64,9 @@ pub struct Region {
     pub row_texels: u32,
     pub width: u32,
     pub height: u32,
-    /// Where the last byte in the buffer ends.
+    /// How many layers, from the first on, lie one behind the other in the buffer.
+    pub layers: u32,
+    /// Where the last byte of all of them ends in the buffer.
     pub end_bytes: u64,
 }
 
@@ -97,8 +99,11 @@ impl Device {
         // SAFETY: the lock is held; what was recorded outlives the wait below, since `record` borrowed it from the caller.
         self.call("vkQueueSubmit", || unsafe { self.vk().queue_submit(queue, &submit, fence) })?;
         // SAFETY: the fence was submitted. Nothing may fail before it: what the queue works on must not go.
-        unsafe { self.vk().wait_for_fences(&[fence], true, u64::MAX) }
-            .or_else(|result| self.call("vkWaitForFences", || Err(result)))
+        unsafe { self.vk().wait_for_fences(&[fence], true, u64::MAX) }.map_err(|result| {
+            // Whatever the reason: the queue still works on what the caller will free, so nothing more goes there.
+            self.lose("vkWaitForFences");
+            CallFailed { call: "vkWaitForFences", result }
+        })
     }
 }
 
@@ -147,7 +152,7 @@ impl Recorder<'_> {
 
     /// Copies regions of an image in [`Use::Source`]; those beyond the buffer's end are left out.
     pub fn read(&self, image: &Image, buffer: &Buffer, regions: &[Region]) {
-        let copies = copies(image, buffer, regions);
+        let copies = copies(buffer, regions);
         if copies.is_empty() {
             return;
         }
@@ -158,7 +163,7 @@ impl Recorder<'_> {
 
     /// Copies regions to an image in [`Use::Destination`]; those beyond the buffer's end are left out.
     pub fn write(&self, image: &Image, buffer: &Buffer, regions: &[Region]) {
-        let copies = copies(image, buffer, regions);
+        let copies = copies(buffer, regions);
         if copies.is_empty() {
             return;
         }
@@ -197,7 +202,7 @@ fn whole(image: &Image) -> vk::ImageSubresourceRange {
     }
 }
 
-fn copies(image: &Image, buffer: &Buffer, regions: &[Region]) -> Vec<vk::BufferImageCopy> {
+fn copies(buffer: &Buffer, regions: &[Region]) -> Vec<vk::BufferImageCopy> {
     let inside = regions.iter().filter(|region| region.end_bytes <= buffer.memory.bytes());
     inside
         .map(|region| {
@@ -205,7 +210,7 @@ fn copies(image: &Image, buffer: &Buffer, regions: &[Region]) -> Vec<vk::BufferI
                 aspect_mask: region.aspect,
                 mip_level: 0,
                 base_array_layer: 0,
-                layer_count: image.layers,
+                layer_count: region.layers,
             };
             vk::BufferImageCopy::default()
                 .buffer_offset(region.offset_bytes)

@@ -124,11 +124,18 @@ impl Device {
             return Err(CallFailed { call, result: vk::Result::ERROR_DEVICE_LOST });
         }
         self.faults.stumble().and_then(|()| work()).map_err(|result| {
-            if result == vk::Result::ERROR_DEVICE_LOST && !self.lost.swap(true, Ordering::Relaxed) {
-                log::error!("Vulkan: {} was lost in {call}: no more images are made", self.facts.name);
+            if result == vk::Result::ERROR_DEVICE_LOST {
+                self.lose(call);
             }
             CallFailed { call, result }
         })
+    }
+
+    /// Asks the device no more.
+    pub(super) fn lose(&self, call: &'static str) {
+        if !self.lost.swap(true, Ordering::Relaxed) {
+            log::error!("Vulkan: {} was lost in {call}: no more images are made", self.facts.name);
+        }
     }
 
     /// The same for what is counted until its owner calls [`destroyed`](Self::destroyed).

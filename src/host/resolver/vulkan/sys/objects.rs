@@ -1,7 +1,7 @@
 //! Images, buffers and memory, each destroyed when it is dropped.
 
 use super::{CallFailed, Device, Handle, ImageSpec, Tiling};
-use crate::sys::kcmp::is_same_file;
+use crate::sys::kcmp::is_same_memory;
 use ash::vk;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr::NonNull;
@@ -196,7 +196,7 @@ impl Memory {
         let made = device.make("vkAllocateMemory", || unsafe { device.vk().allocate_memory(&info, None) });
         if let (Some(fd), Some(source)) = (given, source) {
             // A call that works takes the descriptor, and one that fails must not; software's driver in Mesa 22.3 closes it even so.
-            let ours = made.is_err() && is_same_file(fd.as_fd(), source);
+            let ours = made.is_err() && is_same_memory(fd.as_fd(), source);
             if !ours {
                 let _drivers = fd.into_raw_fd();
             }
