@@ -5,6 +5,7 @@ use virgbm::guest::node::loopback::{Loopback, LoopbackOptions};
 use virgbm::guest::{Access, Device};
 use virgbm::host::test_rig::gpu_demanded;
 use virgbm::host::{Amount, MemoryResolver, VulkanOptions, VulkanResolver};
+use virgbm::layout::Region;
 use virgbm::wire::alloc::Backing;
 use virgbm::{BufferRequest, Format, Modifier, Usage};
 
@@ -46,6 +47,17 @@ fn what_the_gpu_draws_and_what_the_cpu_writes_is_one_image() {
     let mut row = [0; 129 * 4];
     node.host().read_resource(buffer.resource_id(), at, &mut row).unwrap();
     assert_eq!(row, [0x5a; 129 * 4]);
+    let calls_for = |height| {
+        let before = vulkan.driver_calls();
+        let mapping = buffer.map(Region { x: 1, y: 2, width: 100, height }, Access::WRITE).unwrap();
+        mapping.write_row(0, 0, &[0x77; 400]).unwrap();
+        drop(mapping);
+        buffer.wait().unwrap();
+        vulkan.driver_calls() - before
+    };
+    assert_eq!(calls_for(60), calls_for(1), "a rectangle costs the driver what a row does");
+    node.host().read_resource(buffer.resource_id(), at, &mut row).unwrap();
+    assert_eq!(row, [0x5a; 129 * 4], "and leaves what is beside it");
     let how = if vulkan.exports_dma_bufs() { "mapped" } else { "moved by transfers" };
     println!("on {}: what the CPU writes is {how}", vulkan.device_name());
 }

@@ -201,6 +201,12 @@ pub trait Image: Send + Sync {
     /// A range outside the image, and the driver's.
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
 
+    /// Whether its driver copies what is read and written, so that a few large pieces are better than many small ones. Then nobody
+    /// but the driver has the bytes meanwhile.
+    fn is_copied(&self) -> bool {
+        false
+    }
+
     /// Makes its bytes appear in the window from `offset`, where nothing else is.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ struct Piece {
     guest_stride: u64,
 }
 
-/// Copies `region` row by row. Bounds come from the image's layout and from the bytes that back it, never from the command alone.
+/// Copies `region`. Bounds come from the image's layout and from the bytes that back it, never from the command alone.
 pub(super) fn transfer(
     resource: &Resource,
     id: u32,
@@ -35,29 +35,56 @@ pub(super) fn transfer(
     let image = resource.image.as_ref().ok_or_else(|| state("it has no image"))?;
     let backing = resource.backing.as_ref().ok_or_else(|| state("it has no backing"))?;
     let layout = resource.layout.as_ref().ok_or_else(|| state("it has no layout"))?;
-    let overflow = CommandError::Range { offset: guest.offset, length: layout.size_bytes, size_bytes: backing.size_bytes() };
+    let overflow = || CommandError::Range { offset: guest.offset, length: layout.size_bytes, size_bytes: backing.size_bytes() };
     let Some(pieces) = pieces(layout, region, guest) else {
-        return Err(if layout.plane_region(0, region).is_none() { state("the rectangle is not inside it") } else { overflow });
+        return Err(if layout.plane_region(0, region).is_none() { state("the rectangle is not inside it") } else { overflow() });
     };
-    for Piece { host, guest_offset, guest_stride } in pieces {
-        let mut row = vec![0; usize::try_from(host.row_bytes).unwrap_or(usize::MAX)];
-        for index in 0..host.rows {
-            let place = index.checked_mul(guest_stride).and_then(|bytes| bytes.checked_add(guest_offset));
-            let Some(guest_at) = place else { return Err(overflow) };
-            let host_at = host.offset_bytes + index * host.stride_bytes;
+    for piece in pieces {
+        // Row by row, since others may write beside the rectangle; all rows at once where nobody can.
+        let rows_at_once = if image.is_copied() { piece.host.rows } else { 1 };
+        for part in piece.parts(rows_at_once) {
+            let part = part.ok_or_else(overflow)?;
+            let host = part.host;
+            let mut bytes = vec![0; usize::try_from(host.span_bytes()).unwrap_or(usize::MAX)];
             match direction {
                 Direction::ToHost => {
-                    backing.read(memory, guest_at, &mut row)?;
-                    image.write(host_at, &row)?;
+                    // What lies between the rows of a rectangle stays as it is.
+                    if host.rows > 1 && host.stride_bytes > host.row_bytes {
+                        image.read(host.offset_bytes, &mut bytes)?;
+                    }
+                    part.rows(&mut bytes).try_for_each(|(at, row)| backing.read(memory, at, row))?;
+                    image.write(host.offset_bytes, &bytes)?;
                 }
                 Direction::FromHost => {
-                    image.read(host_at, &mut row)?;
-                    backing.write(memory, guest_at, &row)?;
+                    image.read(host.offset_bytes, &mut bytes)?;
+                    part.rows(&mut bytes).try_for_each(|(at, row)| backing.write(memory, at, row))?;
                 }
             }
         }
     }
     Ok(())
+}
+
+impl Piece {
+    /// The same in parts of so many rows; `None` for one that lies beyond all addresses of the guest.
+    fn parts(&self, rows_at_once: u64) -> impl Iterator<Item = Option<Self>> {
+        let step = usize::try_from(rows_at_once.max(1)).unwrap_or(usize::MAX);
+        (0..self.host.rows).step_by(step).map(move |first| {
+            let rows = rows_at_once.min(self.host.rows - first);
+            let guest_offset = first.checked_mul(self.guest_stride)?.checked_add(self.guest_offset)?;
+            rows.checked_mul(self.guest_stride)?.checked_add(guest_offset)?;
+            let host = PlaneRegion { offset_bytes: self.host.offset_bytes + first * self.host.stride_bytes, rows, ..self.host };
+            Some(Self { host, guest_offset, guest_stride: self.guest_stride })
+        })
+    }
+
+    /// The rows among the host's bytes from the first to the last, each with its place in the guest's.
+    fn rows<'a>(&self, bytes: &'a mut [u8]) -> impl Iterator<Item = (u64, &'a mut [u8])> {
+        let (stride, row_bytes) = (self.host.stride_bytes.max(1) as usize, self.host.row_bytes as usize);
+        let (offset, guest_stride) = (self.guest_offset, self.guest_stride);
+        let rows = bytes.chunks_mut(stride).enumerate();
+        rows.filter_map(move |(index, row)| Some((offset + index as u64 * guest_stride, row.get_mut(..row_bytes)?)))
+    }
 }
 
 /// Each plane's part of a rectangle. The guest's planes follow each other as virglrenderer has them: strides in the proportion of

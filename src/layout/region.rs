@@ -39,6 +39,13 @@ pub struct PlaneRegion {
     pub stride_bytes: u64,
 }
 
+impl PlaneRegion {
+    /// From the first byte of the first run to the last of the last.
+    pub fn span_bytes(&self) -> u64 {
+        self.rows.checked_sub(1).map_or(0, |last| (last * self.stride_bytes).saturating_add(self.row_bytes))
+    }
+}
+
 impl Layout {
     /// The whole picture.
     pub fn whole(&self) -> Region {

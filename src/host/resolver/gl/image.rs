@@ -215,6 +215,10 @@ impl Image for GlImage {
         Ok(())
     }
 
+    fn is_copied(&self) -> bool {
+        !self.is_mapped()
+    }
+
     fn show(&self, window: &dyn Window, offset: u64) -> io::Result<Shown> {
         match self.exported.as_ref().filter(|exported| exported.is_mapped()) {
             Some(exported) => exported.show(window, offset),

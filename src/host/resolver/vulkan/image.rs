@@ -254,6 +254,10 @@ impl Image for VulkanImage {
         }
     }
 
+    fn is_copied(&self) -> bool {
+        matches!(self.access, Access::Copied(_))
+    }
+
     fn show(&self, window: &dyn Window, offset: u64) -> io::Result<Shown> {
         if !self.is_mapped() || !self.is_dma_buf() {
             return unsupported("the driver gives no dma-buf of it that the CPU could map: ask for it with a CPU usage");
