@@ -4,10 +4,15 @@
 
 use std::ffi::c_int;
 
+#[cfg(target_os = "android")]
+use libc::__errno as location;
+#[cfg(not(target_os = "android"))]
+use libc::__errno_location as location;
+
 /// Sets it.
 pub fn set(number: c_int) {
     // SAFETY: libc gives the address of this thread's errno, which is always valid.
-    let errno = unsafe { libc::__errno_location() };
+    let errno = unsafe { location() };
     // SAFETY: the address is valid, and no other thread writes there.
     unsafe { *errno = number };
 }
