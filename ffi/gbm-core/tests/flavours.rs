@@ -2,6 +2,7 @@
 //! on hosts that copy.
 #![allow(missing_docs, unsafe_code, clippy::unwrap_used)]
 
+use std::ffi::c_void;
 use std::fs::File;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::ptr::{NonNull, null, null_mut};
@@ -55,10 +56,15 @@ impl Machine {
         bo
     }
 
-    fn map(&self, bo: *mut Bo, flags: Flags) {
+    fn begin(&self, bo: *mut Bo, flags: Flags) -> *mut c_void {
         let (mut stride, mut map_data) = (0, null_mut());
         let first = call!(self, bo_map(bo, 8, 8, 16, 16, flags, &raw mut stride, &raw mut map_data));
         assert!(!first.is_null() && stride >= 256);
+        map_data
+    }
+
+    fn map(&self, bo: *mut Bo, flags: Flags) {
+        let map_data = self.begin(bo, flags);
         call!(self, bo_unmap(bo, map_data));
     }
 
@@ -135,4 +141,19 @@ fn what_is_only_written_is_not_read_back() {
     assert_eq!(calls_of(&steps, "map for writing").of(Ioctl::TransferFromHost), 0);
     assert_eq!(calls_of(&steps, "map for writing").of(Ioctl::TransferToHost), 1);
     assert_eq!(calls_of(&steps, "map for reading").of(Ioctl::TransferToHost), 0);
+}
+
+#[test]
+fn what_a_read_would_lose_is_sent_once() {
+    let machine = Machine::new(Flavour::Minigbm, Protocols::VIRGL);
+    let bo = machine.create(Format::XRGB8888);
+    let written = machine.begin(bo, WRITE);
+    let before = machine.node.calls();
+    let read = machine.begin(bo, READ);
+    let calls = machine.node.calls() - before;
+    assert_eq!((calls.of(Ioctl::TransferToHost), calls.of(Ioctl::TransferFromHost)), (1, 1), "{calls}");
+    call!(machine, bo_unmap(bo, read));
+    call!(machine, bo_unmap(bo, written));
+    call!(machine, bo_destroy(bo));
+    call!(machine, destroy(machine.device.as_ptr()));
 }

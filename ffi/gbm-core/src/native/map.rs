@@ -24,10 +24,6 @@ impl Maps {
         self.last
     }
 
-    fn flush(&self) -> Result<(), Error> {
-        self.open.iter().try_for_each(|(_, mapping)| mapping.flush())
-    }
-
     fn take(&mut self, number: usize) -> Option<Mapping> {
         let position = self.open.iter().position(|(open, _)| *open == number)?;
         Some(self.open.swap_remove(position).1)
@@ -46,10 +42,6 @@ impl BoState {
         if x.checked_add(width).is_none_or(|end| end > self.width) {
             let (buffer_width, buffer_height) = (self.width, layout.height);
             return Err(Error::Region { x, y, width, height, buffer_width, buffer_height }.into());
-        }
-        // Where the host has a copy, reading fetches it over what open mappings have written and not yet sent.
-        if access.contains(Access::READ) {
-            self.maps.lock().unwrap_or_else(PoisonError::into_inner).flush()?;
         }
         buffer.wait()?;
         Ok(buffer.map(region, access)?)
