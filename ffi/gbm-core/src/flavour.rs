@@ -51,6 +51,11 @@ impl Flavour {
         matches!(self, Self::Minigbm) && flags.contains(TEST_ALLOC)
     }
 
+    /// Whether nobody draws a cursor but the CPU, so that RENDERING beside it is refused.
+    pub const fn refuses_rendered_cursor(self, flags: Flags) -> bool {
+        matches!(self, Self::Mesa) && flags.contains(Flags(Flags::CURSOR.0 | Flags::RENDERING.0))
+    }
+
     /// What a caller who says no usage may mean besides drawing: minigbm's makes buffers for the screen so.
     pub fn unsaid(self, usage: Usage) -> Usage {
         match self {
@@ -92,6 +97,14 @@ mod tests {
         assert!(Flavour::Minigbm.wants_no_memory(Flags(1 << 15 | 1)));
         assert!(!Flavour::Minigbm.wants_no_memory(Flags(1)));
         assert!(!Flavour::Mesa.wants_no_memory(Flags(1 << 15)));
+    }
+
+    #[test]
+    fn only_mesa_refuses_a_cursor_that_is_drawn() {
+        let drawn = Flags(Flags::CURSOR.0 | Flags::RENDERING.0);
+        assert!(Flavour::Mesa.refuses_rendered_cursor(drawn));
+        assert!(!Flavour::Mesa.refuses_rendered_cursor(Flags::CURSOR));
+        assert!(!Flavour::Minigbm.refuses_rendered_cursor(drawn));
     }
 
     #[test]

@@ -157,3 +157,15 @@ fn what_a_read_would_lose_is_sent_once() {
     call!(machine, bo_destroy(bo));
     call!(machine, destroy(machine.device.as_ptr()));
 }
+
+#[test]
+fn minigbms_cursor_can_be_drawn() {
+    for protocols in [Protocols::USUAL, Protocols::VIRGL] {
+        for (flavour, is_supported) in [(Flavour::Mesa, 0), (Flavour::Minigbm, 1)] {
+            let machine = Machine::new(flavour, protocols);
+            let drawn = Flags(Flags::CURSOR.0 | Flags::RENDERING.0);
+            assert_eq!(call!(machine, is_format_supported(machine.device.as_ptr(), Format::ARGB8888, drawn)), is_supported);
+            call!(machine, destroy(machine.device.as_ptr()));
+        }
+    }
+}

@@ -34,7 +34,8 @@
       CHECK(errno == (code));                                                                                          \
    } while (0)
 
-/* What is not the same in minigbm's header: the unit of gbm_bo_get_bpp in bits, and a bit that no usage has. */
+/* What is not the same in minigbm's header: the unit of gbm_bo_get_bpp in bits, and a bit that no usage has. Where it has no rule of
+ * Mesa's, such as that nobody draws a cursor, the check asks for MINIGBM itself. */
 #ifdef MINIGBM
 #define BPP_BITS 8
 #define UNKNOWN_FLAG (1u << 20)

@@ -23,7 +23,7 @@ pub fn request(
     modifiers: &[Modifier],
 ) -> Result<BufferRequest, Failure> {
     let format = device.flavour.laid_out_as(abi::canonical(format), flags);
-    if flags.contains(Flags(Flags::CURSOR.0 | Flags::RENDERING.0)) {
+    if device.flavour.refuses_rendered_cursor(flags) {
         return Err(Failure::RenderedCursor);
     }
     if flags.contains(Flags::LINEAR) && !modifiers.is_empty() {
