@@ -84,18 +84,25 @@ create_from_metadata(struct bo *bo)
    return 0;
 }
 
-/* minigbm takes the layout from `data` itself when this has succeeded. */
+/* minigbm takes the layout from `data` itself when this has succeeded. Its use_flags are those of the buffer, by which its own
+ * drivers too decide whether a host may have drawn. */
 static int
 import(struct bo *bo, struct drv_import_fd_data *data)
 {
-   struct virgbm_import import = {data->width, data->height, data->format, data->format_modifier, bo->meta.num_planes, {0}, {0}, {0}};
+   struct virgbm_import import = {
+      data->width, data->height, data->format, data->format_modifier, data->use_flags, bo->meta.num_planes, {0}, {0}, {0},
+   };
    struct virgbm_buffer *buffer;
+   bool cached;
    memcpy(import.fds, data->fds, sizeof import.fds);
    memcpy(import.strides, data->strides, sizeof import.strides);
    memcpy(import.offsets, data->offsets, sizeof import.offsets);
-   int ret = virgbm_import(bo->drv->priv, &import, &bo->handle.u32, &buffer);
+   int ret = virgbm_import(bo->drv->priv, &import, &cached, &bo->handle.u32, &buffer);
    if (ret)
       return ret;
+#ifdef VIRGBM_HAS_CACHED
+   bo->meta.cached = cached;
+#endif
    bo->meta.tiling = data->tiling;
    bo->priv = buffer;
    return 0;

@@ -50,12 +50,13 @@ struct virgbm_layout {
    bool cached;
 };
 
-/* What somebody says of a buffer: num_planes descriptors, strides and offsets. */
+/* What somebody says of a buffer: num_planes descriptors, strides and offsets, and what it was made for; 0 where that is not known. */
 struct virgbm_import {
    uint32_t width;
    uint32_t height;
    uint32_t format;
    uint64_t modifier;
+   uint64_t use_flags;
    uint32_t num_planes;
    int fds[VIRGBM_MAX_PLANES];
    uint32_t strides[VIRGBM_MAX_PLANES];
@@ -80,10 +81,10 @@ int virgbm_resolve(struct virgbm_device *device, uint32_t *format, uint64_t *use
 /* The layout that virgbm_create would make; allocates nothing. */
 int virgbm_compute_layout(struct virgbm_device *device, const struct virgbm_request *request, struct virgbm_layout *layout);
 
-/* A buffer, the caller's to release. The handle is the buffer's, closed with the last of all buffers and views that have it. */
+/* A buffer, the caller's to release; `cached` as in the layout. The handle is the buffer's, closed with the last of all buffers and views that have it. */
 int virgbm_create(struct virgbm_device *device, const struct virgbm_request *request, struct virgbm_layout *layout,
                   uint32_t *handle, struct virgbm_buffer **buffer);
-int virgbm_import(struct virgbm_device *device, const struct virgbm_import *import, uint32_t *handle,
+int virgbm_import(struct virgbm_device *device, const struct virgbm_import *import, bool *cached, uint32_t *handle,
                   struct virgbm_buffer **buffer);
 void virgbm_release(struct virgbm_buffer *buffer);
 

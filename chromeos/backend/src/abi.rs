@@ -47,6 +47,7 @@ pub struct Import {
     pub height: u32,
     pub format: Format,
     pub modifier: Modifier,
+    pub use_flags: u64,
     pub num_planes: u32,
     pub fds: [c_int; MAX_PLANES],
     pub strides: [u32; MAX_PLANES],
@@ -92,7 +93,7 @@ const _: () = {
     assert!(size_of::<Told>() == 80);
     assert!(offset_of!(Told, modifier) == 56);
     assert!(offset_of!(Told, cached) == 72);
-    assert!(size_of::<Import>() == 80);
+    assert!(size_of::<Import>() == 88);
     assert!(offset_of!(Import, modifier) == 16);
-    assert!(offset_of!(Import, fds) == 28);
+    assert!(offset_of!(Import, fds) == 36);
 };

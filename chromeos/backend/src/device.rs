@@ -25,7 +25,7 @@ virgbm_gbm_core::public!(Device);
 const RENDERSCRIPT: u64 = 1 << 17;
 
 impl Device {
-    fn new(state: DeviceState) -> Self {
+    pub fn new(state: DeviceState) -> Self {
         let entries = state.guest.offer().table.entries().iter().filter(|entry| KNOWN.contains(&entry.format));
         let combination = |entry: &virgbm::Support| {
             let linear = if entry.modifier == Modifier::LINEAR { Usage::LINEAR } else { Usage::empty() };

@@ -10,4 +10,7 @@ mod buffer;
 mod device;
 mod formats;
 mod resolve;
+#[cfg(test)]
+#[cfg(feature = "loopback")]
+mod test_rig;
 mod view;

@@ -102,10 +102,11 @@ bad_input(struct driver *drv)
    struct virgbm_combination combination;
    struct virgbm_layout layout;
    struct virgbm_request request = {64, 64, XRGB8888, BO_USE_TEXTURE, NULL, 0};
-   struct virgbm_import import = {64, 64, XRGB8888, 0, 5, {0}, {0}, {0}};
+   struct virgbm_import import = {64, 64, XRGB8888, 0, BO_USE_TEXTURE, 5, {0}, {0}, {0}};
    struct virgbm_buffer *buffer;
    struct virgbm_view *view;
    uint32_t handle;
+   bool cached;
    uint64_t use_flags = 1ull << 20;
    size_t length;
    virgbm_close(NULL);
@@ -123,8 +124,9 @@ bad_input(struct driver *drv)
    FAILS(virgbm_compute_layout(drv->priv, &request, NULL) == -EINVAL, EINVAL);
    FAILS(virgbm_create(drv->priv, &request, &layout, NULL, &buffer) == -EINVAL, EINVAL);
    FAILS(virgbm_create(drv->priv, &request, &layout, &handle, NULL) == -EINVAL, EINVAL);
-   FAILS(virgbm_import(drv->priv, &import, &handle, &buffer) == -EINVAL, EINVAL);
-   FAILS(virgbm_import(drv->priv, NULL, &handle, &buffer) == -EINVAL, EINVAL);
+   FAILS(virgbm_import(drv->priv, &import, &cached, &handle, &buffer) == -EINVAL, EINVAL);
+   FAILS(virgbm_import(drv->priv, &import, NULL, &handle, &buffer) == -EINVAL, EINVAL);
+   FAILS(virgbm_import(drv->priv, NULL, &cached, &handle, &buffer) == -EINVAL, EINVAL);
    FAILS(virgbm_export(NULL) == -EINVAL, EINVAL);
    FAILS(virgbm_map(NULL, BOTH, &length, &view) == MAP_FAILED, EINVAL);
    FAILS(virgbm_unmap(NULL) == -EINVAL, EINVAL);

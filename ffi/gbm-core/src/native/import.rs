@@ -27,7 +27,8 @@ door! {
         // SAFETY: it is this function's promise.
         let claim = unsafe { Claim::from_c(gbm.flavour, kind, buffer, flags) }?;
         let width = claim.width;
-        let buffer = claim.import(&gbm)?;
+        // The flags say what the importer does, not who else draws.
+        let buffer = claim.import(&gbm, Usage::all())?;
         let layout = *buffer.layout();
         bo::new(&gbm, Some(buffer), layout, (layout.format, width))
     }
@@ -116,17 +117,18 @@ impl Claim {
         unsafe { Self::new(format, (width, height), modifier, planes.map(|((fd, stride), offset)| (fd, stride, offset))) }
     }
 
-    /// Imports the buffer. Of a modifier that the caller does not know the host is asked, who may have made it.
+    /// Imports the buffer, which was made for a usage. Of a modifier that the caller does not know the host is asked, who may have
+    /// made it.
     ///
     /// # Errors
     /// [`Failure`], for what does not hold, and as the kernel refuses it.
-    pub fn import(&self, device: &DeviceState) -> Result<BufferObject, Failure> {
+    pub fn import(&self, device: &DeviceState, usage: Usage) -> Result<BufferObject, Failure> {
         let (first, size_bytes) = self.checked(device)?;
         let modifier = match self.modifier {
             Modifier::INVALID => self.implicit(device, first),
             told => told,
         };
-        Ok(device.guest.import_with_layout(first, &self.layout(modifier, size_bytes)?)?)
+        Ok(device.guest.import_made_for(first, &self.layout(modifier, size_bytes)?, usage)?)
     }
 
     /// The one buffer that all planes are in, and its size, when the claim is not wrong.
