@@ -145,8 +145,7 @@ static int
 invalidate(struct bo *bo, struct mapping *mapping)
 {
    const struct rectangle *rect = &mapping->rect;
-   (void)bo;
-   return virgbm_begin(mapping->vma->priv, rect->x, rect->y, rect->width, rect->height);
+   return virgbm_begin(mapping->vma->priv, bo->priv, rect->x, rect->y, rect->width, rect->height);
 }
 
 /* What only the GPU uses is in order with what it is told next; everybody else must find it there. */
@@ -155,7 +154,7 @@ flush(struct bo *bo, struct mapping *mapping)
 {
    const struct rectangle *rect = &mapping->rect;
    const bool wait = bo->meta.use_flags & BO_USE_NON_GPU_HW;
-   return virgbm_end(mapping->vma->priv, rect->x, rect->y, rect->width, rect->height, wait);
+   return virgbm_end(mapping->vma->priv, bo->priv, rect->x, rect->y, rect->width, rect->height, wait);
 }
 
 static void

@@ -50,7 +50,7 @@ struct virgbm_layout {
    bool cached;
 };
 
-/* What somebody says of a buffer: num_planes descriptors, strides and offsets, and what it was made for; 0 where that is not known. */
+/* What somebody says of a buffer: num_planes descriptors, strides and offsets, and what it was made for, 0 where nobody knows. */
 struct virgbm_import {
    uint32_t width;
    uint32_t height;
@@ -81,7 +81,8 @@ int virgbm_resolve(struct virgbm_device *device, uint32_t *format, uint64_t *use
 /* The layout that virgbm_create would make; allocates nothing. */
 int virgbm_compute_layout(struct virgbm_device *device, const struct virgbm_request *request, struct virgbm_layout *layout);
 
-/* A buffer, the caller's to release; `cached` as in the layout. The handle is the buffer's, closed with the last of all buffers and views that have it. */
+/* A buffer, the caller's to release; `cached` is as in the layout. The handle is the buffer's, closed with the last of all buffers and
+ * views that have it. */
 int virgbm_create(struct virgbm_device *device, const struct virgbm_request *request, struct virgbm_layout *layout,
                   uint32_t *handle, struct virgbm_buffer **buffer);
 int virgbm_import(struct virgbm_device *device, const struct virgbm_import *import, bool *cached, uint32_t *handle,
@@ -91,14 +92,17 @@ void virgbm_release(struct virgbm_buffer *buffer);
 /* A new descriptor, the caller's. */
 int virgbm_export(struct virgbm_buffer *buffer);
 
-/* Maps a whole buffer for reading (1), writing (2) or both: its first byte, or MAP_FAILED and errno. Nothing is brought nor sent. */
+/* Maps a whole buffer for reading (1), writing (2) or both: its first byte, or MAP_FAILED and errno. Nothing is brought nor sent. To
+ * unmap it sends what was begun and not ended. */
 void *virgbm_map(struct virgbm_buffer *buffer, uint32_t access, size_t *length, struct virgbm_view **view);
 int virgbm_unmap(struct virgbm_view *view);
 
-/* Before the CPU touches a rectangle, in pixels: waits for the GPU, and brings what is to be read from a host that has a copy. */
-int virgbm_begin(struct virgbm_view *view, uint32_t x, uint32_t y, uint32_t width, uint32_t height);
+/* Before the CPU touches a rectangle, in pixels of the buffer, which may be any of the view's handle: waits for the GPU, and brings what
+ * is to be read from a host that has a copy. What is written counts as unsent until it ends; to begin it again changes nothing. */
+int virgbm_begin(struct virgbm_view *view, struct virgbm_buffer *buffer, uint32_t x, uint32_t y, uint32_t width, uint32_t height);
 
-/* After it has: sends what was written to such a host, and where `wait` says so waits until it is there. */
-int virgbm_end(struct virgbm_view *view, uint32_t x, uint32_t y, uint32_t width, uint32_t height, bool wait);
+/* After it has: sends what was written to such a host, whether or not it was begun, and where `wait` says so waits until it is there. */
+int virgbm_end(struct virgbm_view *view, struct virgbm_buffer *buffer, uint32_t x, uint32_t y, uint32_t width, uint32_t height,
+               bool wait);
 
 #endif

@@ -130,8 +130,8 @@ bad_input(struct driver *drv)
    FAILS(virgbm_export(NULL) == -EINVAL, EINVAL);
    FAILS(virgbm_map(NULL, BOTH, &length, &view) == MAP_FAILED, EINVAL);
    FAILS(virgbm_unmap(NULL) == -EINVAL, EINVAL);
-   FAILS(virgbm_begin(NULL, 0, 0, 1, 1) == -EINVAL, EINVAL);
-   FAILS(virgbm_end(NULL, 0, 0, 1, 1, false) == -EINVAL, EINVAL);
+   FAILS(virgbm_begin(NULL, NULL, 0, 0, 1, 1) == -EINVAL, EINVAL);
+   FAILS(virgbm_end(NULL, NULL, 0, 0, 1, 1, false) == -EINVAL, EINVAL);
 
    struct bo *bo = player_create(drv, 64, 64, XRGB8888, BO_USE_TEXTURE | CPU);
    CHECK(bo);
@@ -139,9 +139,11 @@ bad_input(struct driver *drv)
    FAILS(virgbm_map(bo->priv, 4, &length, &view) == MAP_FAILED, EINVAL);
    FAILS(virgbm_map(bo->priv, BOTH, NULL, &view) == MAP_FAILED, EINVAL);
    CHECK(virgbm_map(bo->priv, BOTH, &length, &view) != MAP_FAILED && length >= 64 * 64 * 4);
-   FAILS(virgbm_begin(view, 0, 0, 65, 64) == -EINVAL, EINVAL);
-   FAILS(virgbm_end(view, UINT32_MAX, 0, 2, 1, true) == -EINVAL, EINVAL);
-   FAILS(virgbm_end(view, 0, 0, 0, 1, true) == -EINVAL, EINVAL);
+   FAILS(virgbm_begin(view, NULL, 0, 0, 1, 1) == -EINVAL, EINVAL);
+   FAILS(virgbm_end(view, NULL, 0, 0, 1, 1, true) == -EINVAL, EINVAL);
+   FAILS(virgbm_begin(view, bo->priv, 0, 0, 65, 64) == -EINVAL, EINVAL);
+   FAILS(virgbm_end(view, bo->priv, UINT32_MAX, 0, 2, 1, true) == -EINVAL, EINVAL);
+   FAILS(virgbm_end(view, bo->priv, 0, 0, 0, 1, true) == -EINVAL, EINVAL);
    CHECK(virgbm_unmap(view) == 0);
    player_destroy(bo);
 }
