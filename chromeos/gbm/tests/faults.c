@@ -116,11 +116,12 @@ fill(struct gbm_bo *bo, uint32_t x, uint32_t y, uint32_t size, int luma, int chr
    gbm_bo_unmap(bo, map_data[1]);
 }
 
-/* A rectangle of NV12 that is written reaches the host in both planes, and nothing else does. */
+/* A rectangle of NV12 that is written reaches the host in both planes, and nothing else does. What a decoder may write is read from the
+ * host, also where that has a copy. */
 static void
 rectangles_reach_both_planes(struct gbm_device *gbm)
 {
-   struct gbm_bo *bo = create(gbm, 64, 64, GBM_FORMAT_NV12, GBM_BO_USE_TEXTURING | CPU);
+   struct gbm_bo *bo = create(gbm, 64, 64, GBM_FORMAT_NV12, GBM_BO_USE_TEXTURING | GBM_BO_USE_HW_VIDEO_DECODER | CPU);
    fill(bo, 0, 0, 64, 0x11, 0x12);
    fill(bo, 16, 32, 16, 0x21, 0x22);
    for (int plane = 0; plane < 2; plane++) {
