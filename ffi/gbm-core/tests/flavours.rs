@@ -169,3 +169,21 @@ fn minigbms_cursor_can_be_drawn() {
         }
     }
 }
+
+#[test]
+fn map_data_of_another_buffer_ends_nothing() {
+    let machine = Machine::new(Flavour::Mesa, Protocols::VIRGL);
+    let other = Machine::new(Flavour::Mesa, Protocols::VIRGL);
+    let (bo, others) = (machine.create(Format::XRGB8888), other.create(Format::XRGB8888));
+    let (map_data, stranger) = (machine.begin(bo, WRITE), other.begin(others, WRITE));
+    let before = machine.node.calls();
+    call!(machine, bo_unmap(bo, stranger));
+    assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::EINVAL));
+    assert_eq!((machine.node.calls() - before).total(), 0);
+    call!(machine, bo_unmap(bo, map_data));
+    assert_eq!((machine.node.calls() - before).of(Ioctl::TransferToHost), 1);
+    for (machine, bo) in [(machine, bo), (other, others)] {
+        call!(machine, bo_destroy(bo));
+        call!(machine, destroy(machine.device.as_ptr()));
+    }
+}

@@ -7,26 +7,28 @@ use crate::{Failure, door};
 use std::ffi::{c_int, c_void};
 use std::ptr::{NonNull, null_mut, without_provenance_mut};
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use virgbm::guest::{Access, Error, Mapping};
 use virgbm::layout::Region;
 
+/// How many mappings there have been. It says nothing of a device: what C gets for a mapping of one buffer just can't be meant for one
+/// of another, whichever device that is of.
+static MADE: AtomicUsize = AtomicUsize::new(0);
+
 /// The open mappings of a buffer, by the number that C gets as `map_data`; they nest.
 #[derive(Default)]
-pub struct Maps {
-    last: usize,
-    open: Vec<(usize, Mapping)>,
-}
+pub struct Maps(Vec<(usize, Mapping)>);
 
 impl Maps {
     fn add(&mut self, mapping: Mapping) -> usize {
-        self.last += 1;
-        self.open.push((self.last, mapping));
-        self.last
+        let number = MADE.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        self.0.push((number, mapping));
+        number
     }
 
     fn take(&mut self, number: usize) -> Option<Mapping> {
-        let position = self.open.iter().position(|(open, _)| *open == number)?;
-        Some(self.open.swap_remove(position).1)
+        let position = self.0.iter().position(|(open, _)| *open == number)?;
+        Some(self.0.swap_remove(position).1)
     }
 }
 
