@@ -9,7 +9,7 @@ use virgbm_gbm_api::create;
 use virgbm_gbm_core::abi::{Bo, Device, Flags};
 use virgbm_gbm_core::door::Given;
 use virgbm_gbm_core::exported;
-use virgbm_gbm_core::native::BoState;
+use virgbm_gbm_core::native::own;
 
 /// `GBM_BO_MAP_CACHE_CACHED`.
 const CACHED: c_int = 1;
@@ -35,7 +35,8 @@ exported! {
 
 exported! {
     /// Bytes of a plane; 0 with EINVAL for one that is not there.
-    fn gbm_bo_get_plane_size(bo: Given<BoState>, plane: usize) -> u32, or 0, {
+    fn gbm_bo_get_plane_size(bo: Given<Bo>, plane: usize) -> u32, or 0, {
+        let bo = own(&bo)?;
         let (width, height, layers) = (bo.layout().width, bo.layout().height, bo.layout().layers);
         let overflow = LayoutError::Overflow { format: bo.layout().format, width, height, layers };
         Ok(u32::try_from(bo.plane(number(plane))?.size_bytes).map_err(|_| overflow)?)
@@ -44,7 +45,8 @@ exported! {
 
 exported! {
     /// A new descriptor of the buffer that a plane is in; -1 with EINVAL for a plane that is not there.
-    fn gbm_bo_get_plane_fd(bo: Given<BoState>, plane: usize) -> c_int, or -1, {
+    fn gbm_bo_get_plane_fd(bo: Given<Bo>, plane: usize) -> c_int, or -1, {
+        let bo = own(&bo)?;
         bo.plane(number(plane))?;
         Ok(bo.buffer()?.export()?.into_raw_fd())
     }
@@ -54,10 +56,10 @@ exported! {
     /// Maps a rectangle, in pixels of the picture, and gives its first byte and the stride in a plane; `map_data` is for
     /// `gbm_bo_unmap`.
     fn gbm_bo_map2(
-        bo: Given<BoState>, x: u32, y: u32, width: u32, height: u32, flags: Flags, stride: NonNull<u32>,
+        bo: Given<Bo>, x: u32, y: u32, width: u32, height: u32, flags: Flags, stride: NonNull<u32>,
         map_data: NonNull<*mut c_void>, plane: c_int
     ) -> *mut c_void, or null_mut(), {
-        let (first, stride_bytes, mapping) = bo.map_plane(Region { x, y, width, height }, flags, plane)?;
+        let (first, stride_bytes, mapping) = own(&bo)?.map_plane(Region { x, y, width, height }, flags, plane)?;
         // SAFETY: it is not null, and gbm.h says that a word is there.
         unsafe { stride.write(stride_bytes) };
         // SAFETY: it is not null, and gbm.h says that a pointer is there.
@@ -68,8 +70,8 @@ exported! {
 
 exported! {
     /// How the CPU sees a mapping: cached where that is known, else write-combined.
-    fn gbm_bo_get_map_info(bo: Given<BoState>) -> c_int, or WRITE_COMBINED, {
-        Ok(if bo.is_cached() { CACHED } else { WRITE_COMBINED })
+    fn gbm_bo_get_map_info(bo: Given<Bo>) -> c_int, or WRITE_COMBINED, {
+        Ok(if own(&bo)?.is_cached() { CACHED } else { WRITE_COMBINED })
     }
 }
 

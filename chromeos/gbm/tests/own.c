@@ -189,6 +189,20 @@ nulls(void)
    FAILS(gbm_bo_get_map_info(NULL) == GBM_BO_MAP_CACHE_WC, EINVAL);
 }
 
+/* A buffer begins with its device, and that has the functions of whoever made both. */
+static void
+strangers(void)
+{
+   void *device[64] = {NULL}, *words[64] = {device};
+   struct gbm_bo *bo = (struct gbm_bo *)words;
+   uint32_t stride;
+   void *map_data;
+   FAILS(gbm_bo_get_plane_size(bo, 0) == 0, EINVAL);
+   FAILS(gbm_bo_get_plane_fd(bo, 0) == -1, EINVAL);
+   FAILS(gbm_bo_map2(bo, 0, 0, 1, 1, BOTH, &stride, &map_data, 0) == NULL, EINVAL);
+   FAILS(gbm_bo_get_map_info(bo) == GBM_BO_MAP_CACHE_WC, EINVAL);
+}
+
 static void
 test(struct gbm_device *gbm)
 {
@@ -201,4 +215,5 @@ test(struct gbm_device *gbm)
    what_a_device_is(gbm);
    the_default_device();
    nulls();
+   strangers();
 }

@@ -17,7 +17,7 @@ mod surface;
 mod write;
 
 pub use apart::{open_apart, open_first};
-pub use bo::BoState;
+pub use bo::{BoState, own};
 pub use device::{DeviceState, NotServed, create, open};
 pub use import::{Claim, check_import};
 pub use plan::request_for_usage;

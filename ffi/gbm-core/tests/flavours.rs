@@ -12,8 +12,9 @@ use virgbm::guest::node::{Calls, Counted, Ioctl};
 use virgbm::host::{DeviceConfig, Protocols};
 use virgbm::{Format, Modifier, guest};
 use virgbm_gbm_core::abi::{self, Bo, DeviceV0, Flags, ImportFdModifier};
+use virgbm_gbm_core::door::{FromC, Given};
 use virgbm_gbm_core::native::{self, DeviceState};
-use virgbm_gbm_core::{Flavour, ImportKind};
+use virgbm_gbm_core::{Failure, Flavour, ImportKind};
 
 const SHOWN: Flags = Flags(1 | 1 << 2);
 const READ: Flags = Flags(1);
@@ -186,4 +187,35 @@ fn map_data_of_another_buffer_ends_nothing() {
         call!(machine, bo_destroy(bo));
         call!(machine, destroy(machine.device.as_ptr()));
     }
+}
+
+#[test]
+fn a_buffer_of_another_backend_is_a_stranger() {
+    let machine = Machine::new(Flavour::Minigbm, Protocols::USUAL);
+    let bo = machine.create(Format::XRGB8888);
+    // SAFETY: it is alive.
+    let given = unsafe { Given::<Bo>::from_c(bo, "bo") }.unwrap();
+    assert!(native::own(&given).is_ok());
+    let v0 = DeviceV0 { bo_map: Some(maps_nothing), ..machine.table };
+    let mut device = abi::Device { dummy: None, v0 };
+    let mut stranger = Bo { gbm: &raw mut device, ..*given };
+    // SAFETY: the same.
+    let given = unsafe { Given::<Bo>::from_c(&raw mut stranger, "bo") }.unwrap();
+    assert!(matches!(native::own(&given), Err(Failure::Stranger("bo"))));
+    call!(machine, bo_destroy(bo));
+    call!(machine, destroy(machine.device.as_ptr()));
+}
+
+/// Another backend's `bo_map`.
+unsafe extern "C" fn maps_nothing(
+    _: *mut Bo,
+    _: u32,
+    _: u32,
+    _: u32,
+    _: u32,
+    _: Flags,
+    _: *mut u32,
+    _: *mut *mut c_void,
+) -> *mut c_void {
+    null_mut()
 }

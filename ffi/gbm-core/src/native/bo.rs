@@ -1,10 +1,10 @@
 //! The buffer, and what it tells of itself.
 
-use super::device::DeviceState;
+use super::device::{DeviceState, is_own};
 use super::map::Maps;
 use super::plan;
 use crate::abi::{self, BoHandle, Flags};
-use crate::door::{Given, Object, slice};
+use crate::door::{FromC, Given, Object, slice};
 use crate::{Failure, door};
 use std::ffi::{c_int, c_uint};
 use std::mem::offset_of;
@@ -67,6 +67,20 @@ pub fn new(
     let (in_rows, is_cached) = (gbm.lies_in_rows(layout.modifier), buffer.as_ref().is_some_and(|buffer| gbm.is_cached(buffer)));
     let state = BoState { maps: Mutex::default(), buffer, layout, width, in_rows, is_cached };
     Ok(Box::into_raw(Box::new(NativeBo { public, state })).cast())
+}
+
+/// What is known of a buffer that C gives to a function which is in no table: its device says whose it is.
+///
+/// # Errors
+/// [`Failure::Stranger`] for that of another backend.
+pub fn own(bo: &Given<abi::Bo>) -> Result<Given<BoState>, Failure> {
+    // SAFETY: whoever made the buffer has set the field, and the device outlives its buffers.
+    let gbm = unsafe { Given::<abi::Device>::from_c(bo.gbm, "the buffer's device") }?;
+    if !is_own(&gbm) {
+        return Err(Failure::Stranger("bo"));
+    }
+    // SAFETY: C has given it as alive, and it is this backend's.
+    unsafe { Given::from_c(bo.as_ptr(), "bo") }
 }
 
 impl BoState {

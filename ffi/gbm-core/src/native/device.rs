@@ -184,6 +184,14 @@ impl DeviceState {
     }
 }
 
+/// Whether a device is of this backend: of others' tables none has its functions.
+pub(super) fn is_own(device: &abi::Device) -> bool {
+    match (device.v0.bo_map, FUNCTIONS.bo_map) {
+        (Some(theirs), Some(ours)) => std::ptr::fn_addr_eq(theirs, ours),
+        _ => false,
+    }
+}
+
 door! {
     /// Frees a device; its buffers keep what they need of it.
     fn destroy(gbm: Given<DeviceState>) -> (), or (), {
