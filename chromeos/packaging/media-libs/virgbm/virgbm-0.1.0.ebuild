@@ -35,6 +35,9 @@ src_compile() {
 src_install() {
 	export DESTDIR="${D}" CARGO_HOME="${T}/cargo" CARGO_TARGET_DIR="${WORKDIR}/target" CARGO_NET_OFFLINE=true
 	tc-export CC AR PKG_CONFIG
+	# ChromeOS' Rust has a target for each of its toolchains, of the same name.
+	local target=${CHOST^^}
+	export CARGO_BUILD_TARGET="${CHOST}" "CARGO_TARGET_${target//-/_}_LINKER=$(tc-getCC)"
 
 	if use gbm; then
 		chromeos/gbm/install "${EPREFIX}/usr" --libdir "${EPREFIX}/usr/$(get_libdir)" --locked || die
