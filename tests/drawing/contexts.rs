@@ -2,23 +2,25 @@
 
 use crate::held::settled_descriptors;
 use crate::virgl::{
-    BIND_TARGET_AND_SAMPLED, CREATE_OBJECT, PIPE_RESOURCE_CREATE, PIPE_RESOURCE_SET_TYPE, SURFACE, clear, clear_again, command,
-    number, open_context, read_back, texture, texture_blob,
+    BIND_TARGET_AND_SAMPLED, CREATE_OBJECT, PIPE_RESOURCE_CREATE, PIPE_RESOURCE_SET_TYPE, SURFACE, blob, clear, clear_again,
+    command, number, open_context, read_back, texture, texture_blob,
 };
 use crate::{GUEST_BLOB, PATIENCE, fence, on_resource, send, stream, submit, turn};
 use std::path::Path;
 use std::time::Duration;
 use virgbm::guest::node::loopback::{Loopback, LoopbackOptions};
-use virgbm::guest::node::{ContextInit, Handles, Node, Transfer};
+use virgbm::guest::node::{ContextInit, Handles, Node, ResourceCreate, Transfer};
 use virgbm::guest::{Access, BackendKind, Device, DeviceOptions};
 use virgbm::host::virglrenderer::{Kinds, OpenError, VirglRenderer};
 use virgbm::host::{Amount, DeviceConfig, DeviceError, ExportKind, MemoryResolver, Protocols, Resolver, Stats};
 use virgbm::wire::virgl::CAPSET_ID_VIRGL2;
-use virgbm::wire::virtio_gpu::{self as wire, Command, Reply};
+use virgbm::wire::virtio_gpu::{self as wire, Command, Reply, TARGET_BUFFER};
 use virgbm::{BufferRequest, Format, Usage};
 use zerocopy::IntoBytes;
 
 const SIDE: u32 = 64;
+/// `VIRGL_BIND_VERTEX_BUFFER`.
+const BIND_VERTEX_BUFFER: u32 = 16;
 /// A colour, and its bytes in the texture: half is 128 of 255.
 const ORANGE: [f32; 4] = [1.0, 128.0 / 255.0, 0.0, 1.0];
 const ORANGE_BYTES: [u8; 4] = [0, 128, 255, 255];
@@ -289,6 +291,31 @@ fn a_blob_that_is_a_texture_is_listed_with_its_layout_and_shown() {
     let [picture, screen] = [node.host().picture(handles.resource_id).unwrap(), node.host().screenshot(0).unwrap()];
     assert!(picture.rgba.chunks_exact(4).all(|pixel| pixel == [255, 128, 0, 255]));
     assert_eq!(screen, picture);
+}
+
+#[test]
+fn a_buffer_of_a_format_of_colours_is_no_texture_and_does_not_leave() {
+    let Some(turn) = turn() else { return };
+    let node = turn.node(None);
+    open_context(&node);
+    // Some textures, whose names GL gives buffers too.
+    let textures = [(); 8].map(|()| texture(&node, bgra(), SIDE, 1));
+    let vertices = [TARGET_BUFFER, BIND_VERTEX_BUFFER];
+    let handles = blob(&node, vertices, bgra(), SIDE * 4, 1, (SIDE * 4).into());
+    let listed = node.host().resources().into_iter().find(|resource| resource.id == handles.resource_id).unwrap();
+    assert_eq!(listed.layout, None);
+    assert!(node.host().export(handles.resource_id).is_err());
+    assert!(node.host().picture(handles.resource_id).is_err());
+    let created = node.resource_create(&ResourceCreate {
+        target: TARGET_BUFFER,
+        format: bgra(),
+        bind: BIND_VERTEX_BUFFER,
+        width: SIDE * 4,
+        height: 1,
+        size: SIDE * 4,
+    });
+    assert!(node.host().export(created.unwrap().resource_id).is_err());
+    textures.iter().for_each(|texture| node.gem_close(texture.bo_handle).unwrap());
 }
 
 #[test]

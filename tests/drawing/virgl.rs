@@ -62,7 +62,12 @@ pub fn texture(node: &Loopback, format: u32, width: u32, height: u32) -> Handles
 
 /// The same as a blob of so many bytes: PIPE_RESOURCE_CREATE, which the blob claims.
 pub fn texture_blob(node: &Loopback, format: u32, width: u32, height: u32, size: u64) -> Handles {
-    let body = [TARGET_TEXTURE_2D, format, BIND_TARGET_AND_SAMPLED, width, height, 1, 1, 0, 0, 0, TEXTURE_BLOB_ID];
+    blob(node, [TARGET_TEXTURE_2D, BIND_TARGET_AND_SAMPLED], format, width, height, size)
+}
+
+/// A blob of whatever target and bind.
+pub fn blob(node: &Loopback, [target, bind]: [u32; 2], format: u32, width: u32, height: u32, size: u64) -> Handles {
+    let body = [target, format, bind, width, height, 1, 1, 0, 0, 0, TEXTURE_BLOB_ID];
     let command = command(PIPE_RESOURCE_CREATE, 0, &body);
     let (mem, flags) = (BlobMem::Host3d, BlobFlags::SHAREABLE);
     let blob = BlobCreate { mem, flags, size, blob_id: TEXTURE_BLOB_ID.into(), command: command.as_bytes() };

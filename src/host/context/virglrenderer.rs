@@ -3,6 +3,7 @@
 mod fences;
 mod resource;
 mod sys;
+mod unclaimed;
 mod worker;
 
 use crate::host::fence::Fence;
@@ -12,12 +13,13 @@ use crate::host::renderer::{
 use crate::host::resolver::{Export, ExportKind};
 use crate::wire::virgl::PipeResourceCreate;
 use crate::{Layout, wire};
-use resource::{Texture, leaving_layout, shown_layout};
+use resource::{Texture, is_flat, leaving_layout, shown_layout};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
+use unclaimed::Unclaimed;
 use worker::Worker;
 
 /// `VIRTIO_GPU_CAPSET_VENUS` and `VIRTIO_GPU_CAPSET_DRM`.
@@ -163,7 +165,13 @@ impl Renderer for VirglRenderer {
         if let Some(of_gl) = &of_gl {
             of_gl.ids().insert(id);
         }
-        Ok(Box::new(Context { worker: self.worker.clone(), id, is_apart: capset_id == CAPSET_ID_VENUS, of_gl }))
+        Ok(Box::new(Context {
+            worker: self.worker.clone(),
+            id,
+            is_apart: capset_id == CAPSET_ID_VENUS,
+            unclaimed: of_gl.is_some().then(Unclaimed::default),
+            of_gl,
+        }))
     }
 
     fn texture(&self, id: u32, texture: &PipeResourceCreate) -> Result<(Arc<dyn Rendered>, Option<Layout>), RenderError> {
@@ -171,7 +179,7 @@ impl Renderer for VirglRenderer {
         self.worker.call(move |library| library.create_resource(id, &created))??;
         let shown = shown_layout(texture);
         let size_bytes = shown.map_or(0, |layout| layout.size_bytes);
-        Ok((Arc::new(Texture::new(self.worker.clone(), id, size_bytes, shown, false)), shown))
+        Ok((Arc::new(Texture::new(self.worker.clone(), id, size_bytes, is_flat(texture), shown, false)), shown))
     }
 
     fn adopt(&self, id: u32, memory: Foreign, size_bytes: u64) -> Result<Arc<dyn Rendered>, RenderError> {
@@ -188,7 +196,7 @@ impl Renderer for VirglRenderer {
                 Some(made??)
             }
         };
-        let resource = Texture::new(self.worker.clone(), id, size_bytes, None, true);
+        let resource = Texture::new(self.worker.clone(), id, size_bytes, false, None, true);
         resource.keep_pages(pages);
         Ok(Arc::new(resource))
     }
@@ -210,6 +218,8 @@ struct Context {
     is_apart: bool,
     /// Those of GL, where it is one of them.
     of_gl: Option<Arc<OfGl>>,
+    /// What blobs may claim, in a context of virgl.
+    unclaimed: Option<Unclaimed>,
 }
 
 impl RenderContext for Context {
@@ -225,14 +235,19 @@ impl RenderContext for Context {
             word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
             u64::from_ne_bytes(word)
         });
-        let (id, dwords, stream) = (self.id, stream.len() / 4, whole.collect());
+        let (id, dwords, whole) = (self.id, stream.len() / 4, whole.collect());
         let is_of_gl = self.of_gl.is_some();
-        self.worker.call(move |library| {
+        let submitted = self.worker.call(move |library| {
             if is_of_gl {
                 library.draws_in(id);
             }
-            library.submit(id, stream, dwords)
-        })?
+            library.submit(id, whole, dwords)
+        });
+        let submitted = submitted.and_then(|submitted| submitted);
+        if let Some(unclaimed) = &mut self.unclaimed {
+            unclaimed.executed(stream, submitted.is_ok());
+        }
+        submitted
     }
 
     fn attach(&mut self, resource_id: u32) -> Result<(), RenderError> {
@@ -256,14 +271,21 @@ impl RenderContext for Context {
 
     fn blob(&mut self, blob: &BlobParameters) -> Result<(Arc<dyn Rendered>, Option<Layout>), RenderError> {
         let (ctx_id, BlobParameters { resource_id, blob_id, size_bytes, flags }) = (self.id, *blob);
-        let (shown, leaving) = self.worker.call(move |library| {
+        let claimed = self.unclaimed.as_mut().and_then(|unclaimed| unclaimed.claim(blob_id));
+        let is_flat = claimed == Some(true);
+        let made = self.worker.call(move |library| {
             library.create_blob(resource_id, ctx_id, blob_id, flags, size_bytes)?;
-            let texture = library.texture(resource_id);
+            let texture = is_flat.then(|| library.texture(resource_id)).flatten();
             let leaving =
                 texture.and_then(|texture| leaving_layout(&texture, &library.export_texture(texture.tex_id)?, size_bytes));
             Ok((texture.and_then(|texture| shown_layout(&texture.into())), leaving))
-        })??;
-        let texture = Texture::new(self.worker.clone(), resource_id, size_bytes, shown, leaving.is_some());
+        });
+        let made = made.and_then(|made| made);
+        if let (Some(unclaimed), Err(_), Some(_)) = (&mut self.unclaimed, &made, claimed) {
+            unclaimed.lose();
+        }
+        let (shown, leaving) = made?;
+        let texture = Texture::new(self.worker.clone(), resource_id, size_bytes, is_flat, shown, leaving.is_some());
         Ok((Arc::new(texture), leaving.or(shown)))
     }
 }

@@ -15,17 +15,22 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Whether it is a texture of one layer and one sample, which is all that is shown or leaves.
+pub fn is_flat(texture: &PipeResourceCreate) -> bool {
+    let one_layer = texture.depth.get() <= 1 && texture.array_size.get() <= 1;
+    texture.target.get() == TARGET_TEXTURE_2D && one_layer && texture.nr_samples.get() <= 1
+}
+
 /// A flat texture as transfers show it: rows without padding. `None` for what is no picture of one plane.
 pub fn shown_layout(texture: &PipeResourceCreate) -> Option<Layout> {
-    let flat = texture.target.get() == TARGET_TEXTURE_2D && texture.depth.get() <= 1 && texture.array_size.get() <= 1;
-    let format = Format::from_virgl(texture.format.get()).filter(|_| flat && texture.nr_samples.get() <= 1)?;
+    let format = Format::from_virgl(texture.format.get()).filter(|_| is_flat(texture))?;
     let request = BufferRequest::new(format, texture.width.get(), texture.height.get(), Usage::TEXTURE);
     let layout = Layout::linear(&request, Alignment::PACKED).ok()?;
     (format.planes().len() == 1).then_some(layout)
 }
 
 impl From<TextureInfo> for PipeResourceCreate {
-    /// Of one layer: the library does not tell how many there are.
+    /// Of a flat one: the library does not tell what it is.
     fn from(TextureInfo { format, width, height, depth, .. }: TextureInfo) -> Self {
         let (target, array_size) = (TARGET_TEXTURE_2D.into(), 1.into());
         let (format, width, height, depth) = (format.into(), width.into(), height.into(), depth.into());
@@ -52,6 +57,8 @@ pub struct Texture {
     worker: Arc<Worker>,
     id: u32,
     size_bytes: u64,
+    /// Whether it is a flat texture, of which EGL may make a dma-buf.
+    is_flat: bool,
     /// Where transfers show the bytes of a picture.
     shown: Option<Layout>,
     /// Whether its bytes are those of its memory, and not what transfers show.
@@ -62,8 +69,8 @@ pub struct Texture {
 
 impl Texture {
     /// One that the library has made.
-    pub fn new(worker: Arc<Worker>, id: u32, size_bytes: u64, shown: Option<Layout>, in_place: bool) -> Self {
-        Self { worker, id, size_bytes, shown, in_place, pages: Mutex::default() }
+    pub fn new(worker: Arc<Worker>, id: u32, size_bytes: u64, is_flat: bool, shown: Option<Layout>, in_place: bool) -> Self {
+        Self { worker, id, size_bytes, is_flat, shown, in_place, pages: Mutex::default() }
     }
 
     fn pages(&self) -> MutexGuard<'_, Option<PageList>> {
@@ -134,8 +141,8 @@ impl Image for Texture {
     }
 
     fn export(&self) -> io::Result<Export> {
-        let id = self.id;
-        let exported = self.worker.call(move |library| library.export(id)).and_then(|exported| exported);
+        let (id, is_flat) = (self.id, self.is_flat);
+        let exported = self.worker.call(move |library| library.export(id, is_flat)).and_then(|exported| exported);
         let (fd, kind) = exported.map_err(io::Error::other)?;
         let kind = match kind {
             FD_TYPE_DMABUF => ExportKind::DmaBuf,

@@ -31,9 +31,6 @@ pub const FD_TYPE_SHM: u32 = 3;
 /// `VIRGL_RENDERER_MAP_CACHE_MASK`.
 const MAP_CACHE_MASK: u32 = 0xf;
 
-/// `VIRGL_FORMAT_R8_UNORM`.
-const FORMAT_R8: u32 = 64;
-
 /// Whether the process has one.
 static OPEN: AtomicBool = AtomicBool::new(false);
 
@@ -361,10 +358,11 @@ impl Library {
         check("resource_import_blob", id, code)
     }
 
-    /// A descriptor of a resource, and what it is; of a texture too where EGL lets it leave.
-    pub fn export(&self, id: u32) -> Result<(OwnedFd, u32), RenderError> {
+    /// A descriptor of a resource, and what it is; of a flat texture too where EGL lets it leave.
+    pub fn export(&self, id: u32, is_flat: bool) -> Result<(OwnedFd, u32), RenderError> {
         self.export_blob(id).or_else(|refused| {
-            let exported = self.texture(id).and_then(|texture| self.export_texture(texture.tex_id));
+            let texture = is_flat.then(|| self.texture(id)).flatten();
+            let exported = texture.and_then(|texture| self.export_texture(texture.tex_id));
             exported.map(|exported| (exported.fd, FD_TYPE_DMABUF)).ok_or(refused)
         })
     }
@@ -379,7 +377,8 @@ impl Library {
         Ok((unsafe { OwnedFd::from_raw_fd(fd) }, kind))
     }
 
-    /// What a resource is, where it is a texture.
+    /// What a resource is that is known to be a flat texture. Of a buffer this would have GL's name of a buffer, which may be that of
+    /// anybody's texture.
     pub fn texture(&self, id: u32) -> Option<TextureInfo> {
         let mut info = ResourceInfoExt {
             version: 0,
@@ -398,10 +397,8 @@ impl Library {
             None => unsafe { (functions.get_info)(id.cast_signed(), &raw mut info.base) },
         };
         let ResourceInfo { virgl_format, width, height, depth, tex_id, drm_fourcc, .. } = info.base;
-        // A buffer is told as one row of R8, and its name is none of a texture.
-        let is_texture = tex_id != 0 && (height > 1 || virgl_format != FORMAT_R8);
         let (exported_format, modifier) = (Format::from_fourcc(drm_fourcc.cast_unsigned()), Modifier::new(info.modifiers));
-        is_texture.then_some(TextureInfo { format: virgl_format, width, height, depth, tex_id, exported_format, modifier })
+        (tex_id != 0).then_some(TextureInfo { format: virgl_format, width, height, depth, tex_id, exported_format, modifier })
     }
 
     /// A texture as EGL lets it leave, where it does and has one plane.
