@@ -167,7 +167,7 @@ pub trait RenderContext: Send {
     ///
     /// # Errors
     /// [`RenderError`], where a context of its kind can not.
-    fn attach(&mut self, resource_id: u32) -> Result<(), RenderError>;
+    fn attach(&mut self, resource_id: u32, resource: &dyn Rendered) -> Result<(), RenderError>;
 
     /// Takes that back.
     fn detach(&mut self, resource_id: u32);
@@ -181,6 +181,9 @@ pub trait RenderContext: Send {
 
 /// A resource that the renderer knows; it forgets it when the last reference goes.
 pub trait Rendered: Image {
+    /// Whether it came as memory, which a context has to say more about before it can be drawn into.
+    fn is_memory(&self) -> bool;
+
     /// Gives it the guest's pages that transfers use.
     ///
     /// # Errors

@@ -2,16 +2,19 @@
 
 use crate::held::{resident_kib, settled_descriptors};
 use crate::images::{
-    COLOUR, HEIGHT, WIDTH, assert_is_drawn, assert_is_drawn_for, assert_picture, image, image_of_height, is_all, vulkan,
+    COLOUR, HEIGHT, WIDTH, assert_is_drawn, assert_is_drawn_for, assert_picture, image, image_of_height, import, is_all, vulkan,
 };
-use crate::turn;
-use crate::virgl::{Virgl, number, read_back, texture, texture_blob};
+use crate::virgl::{Virgl, number, read_back, set_type, texture, texture_blob};
+use crate::{stream, turn};
 use std::os::fd::AsFd;
+use virgbm::guest::node::loopback::Loopback;
 use virgbm::guest::node::{Handles, Node};
 use virgbm::guest::{Access, BackendKind, Device, DeviceOptions};
 use virgbm::host::{Amount, ExportKind, Picture};
 use virgbm::wire::alloc::Backing;
+use virgbm::wire::virtio_gpu::Reply;
 use virgbm::{Alignment, BufferRequest, Format, Layout, Modifier, Usage};
+use zerocopy::IntoBytes;
 
 #[test]
 fn what_virgl_draws_into_our_memory_is_there_for_mappings_the_host_and_vulkan() {
@@ -114,6 +117,34 @@ fn virgl_samples_the_samples_of_our_yuv() {
             assert_eq!(memory[offset as usize..][..bytes.len()], bytes, "{format} at {offset}");
         }
         println!("{format}, {WIDTH}x{HEIGHT}: virgl samples the bytes of both planes");
+    }
+}
+
+/// The context that was made last.
+fn newest_context(node: &Loopback) -> u32 {
+    node.host().contexts().iter().map(|context| context.id).max().unwrap()
+}
+
+#[test]
+fn what_another_context_has_made_a_texture_of_leaves_the_context_whole() {
+    let Some(turn) = turn() else { return };
+    let node = turn.node(None);
+    let Some((_device, buffer)) = image(&node, Format::XRGB8888, Usage::RENDER) else { return };
+    let set = set_type(buffer.resource_id(), buffer.layout());
+    // One that goes on, and one that has ended.
+    for ended in [false, true] {
+        let other = Virgl::open(&node);
+        let ctx_id = newest_context(&node);
+        let (handle, _) = import(&other.node, &buffer);
+        if ended {
+            assert_eq!(stream(&node, ctx_id, set_type(4711, buffer.layout()).as_bytes()), Reply::ErrInvalidParameter);
+        }
+        let mut virgl = Virgl::open(&node);
+        let imported = virgl.import(&buffer);
+        other.node.gem_close(handle).unwrap();
+        assert_eq!(stream(&node, ctx_id, set.as_bytes()), Reply::ErrInvalidParameter, "it has left that context");
+        virgl.clear(imported, Format::XRGB8888, COLOUR);
+        assert_is_drawn(&node, &buffer);
     }
 }
 

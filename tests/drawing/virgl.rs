@@ -49,6 +49,26 @@ pub fn clear_again(colour: [f32; 4]) -> Vec<u32> {
     command(CLEAR, 0, &[COLOR0, red, green, blue, alpha, 0, 0, 0])
 }
 
+/// Says what is in a resource that came as memory.
+pub fn set_type(resource_id: u32, layout: &Layout) -> Vec<u32> {
+    let set = PipeResourceSetType {
+        res_handle: resource_id.into(),
+        format: number(layout.format).into(),
+        bind: (BIND_SHARED | BIND_TARGET_AND_SAMPLED).into(),
+        width: layout.width.into(),
+        height: layout.height.into(),
+        usage: 0.into(),
+        modifier: layout.modifier.value().into(),
+    };
+    let mut bytes = set.as_bytes().to_vec();
+    for plane in layout.planes.iter() {
+        let (stride, offset) = (plane.stride_bytes.into(), (plane.offset_bytes as u32).into());
+        bytes.extend_from_slice(PlaneLayout { stride, offset }.as_bytes());
+    }
+    let body: Vec<u32> = bytes.chunks_exact(4).map(|dword| u32::from_le_bytes(dword.try_into().unwrap())).collect();
+    command(PIPE_RESOURCE_SET_TYPE, 0, &body)
+}
+
 /// Opens a context of virgl with one ring.
 pub fn open_context(node: &Loopback) {
     node.context_init(&ContextInit { capset_id: CAPSET_ID_VIRGL2, num_rings: 1, debug_name: "drawing" }).unwrap();
@@ -119,22 +139,7 @@ impl Virgl {
     /// The same, with another word about what is in it.
     pub fn import_as(&self, buffer: &BufferObject, layout: &Layout) -> (u32, u32) {
         let (handle, resource_id) = import(&self.node, buffer);
-        let set = PipeResourceSetType {
-            res_handle: resource_id.into(),
-            format: number(layout.format).into(),
-            bind: (BIND_SHARED | BIND_TARGET_AND_SAMPLED).into(),
-            width: layout.width.into(),
-            height: layout.height.into(),
-            usage: 0.into(),
-            modifier: layout.modifier.value().into(),
-        };
-        let mut bytes = set.as_bytes().to_vec();
-        for plane in layout.planes.iter() {
-            let (stride, offset) = (plane.stride_bytes.into(), (plane.offset_bytes as u32).into());
-            bytes.extend_from_slice(PlaneLayout { stride, offset }.as_bytes());
-        }
-        let body: Vec<u32> = bytes.chunks_exact(4).map(|dword| u32::from_le_bytes(dword.try_into().unwrap())).collect();
-        self.run(&[handle], &[command(PIPE_RESOURCE_SET_TYPE, 0, &body)]);
+        self.run(&[handle], &[set_type(resource_id, layout)]);
         (handle, resource_id)
     }
 

@@ -70,14 +70,15 @@ impl Protocol for Drawing {
     fn resource_came(&mut self, resource_id: u32, services: &mut Services<'_>) -> Result<(), CommandError> {
         let Host { memory, renderer, ref mut resources, .. } = services.host;
         let resource = resources.get_mut(&resource_id).ok_or(CommandError::UnknownResource(resource_id))?;
-        if resource.rendered.is_none() {
-            let renderer = renderer.ok_or(RenderError::Ended)?;
-            let charge = services.account.charge(Amount { bytes: 0, objects: 1, fds: 1 })?;
-            let rendered = renderer.adopt(resource_id, foreign(resource, memory)?, resource.size_bytes)?;
-            resource.rendered = Some(rendered);
-            resource.adoption = Some(charge);
+        if let Some(rendered) = &resource.rendered {
+            return Ok(self.context.attach(resource_id, &**rendered)?);
         }
-        Ok(self.context.attach(resource_id)?)
+        let renderer = renderer.ok_or(RenderError::Ended)?;
+        let charge = services.account.charge(Amount { bytes: 0, objects: 1, fds: 1 })?;
+        let rendered = renderer.adopt(resource_id, foreign(resource, memory)?, resource.size_bytes)?;
+        resource.rendered = Some(rendered.clone());
+        resource.adoption = Some(charge);
+        Ok(self.context.attach(resource_id, &*rendered)?)
     }
 
     fn resource_left(&mut self, resource_id: u32) {

@@ -11,9 +11,10 @@ use crate::host::renderer::{
     BlobParameters, Foreign, RenderContext, RenderError, Rendered, Renderer, RendererCapset, Taken, Timeline,
 };
 use crate::host::resolver::{Export, ExportKind};
-use crate::wire::virgl::PipeResourceCreate;
+use crate::wire::virgl::{Command, CommandHeader, PipeResourceCreate, PipeResourceSetType, PlaneLayout};
 use crate::{Layout, wire};
-use resource::{Texture, is_flat, leaving_layout, shown_layout};
+use fences::Fences;
+use resource::{Kind, Texture, is_flat, leaving_layout, shown_layout};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -21,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 use unclaimed::Unclaimed;
 use worker::Worker;
+use zerocopy::IntoBytes;
 
 /// `VIRTIO_GPU_CAPSET_VENUS` and `VIRTIO_GPU_CAPSET_DRM`.
 const CAPSET_ID_VENUS: u32 = 4;
@@ -170,6 +172,7 @@ impl Renderer for VirglRenderer {
             id,
             is_apart: capset_id == CAPSET_ID_VENUS,
             unclaimed: of_gl.is_some().then(Unclaimed::default),
+            memories: BTreeSet::new(),
             of_gl,
         }))
     }
@@ -179,7 +182,8 @@ impl Renderer for VirglRenderer {
         self.worker.call(move |library| library.create_resource(id, &created))??;
         let shown = shown_layout(texture);
         let size_bytes = shown.map_or(0, |layout| layout.size_bytes);
-        Ok((Arc::new(Texture::new(self.worker.clone(), id, size_bytes, is_flat(texture), shown, false)), shown))
+        let kind = if is_flat(texture) { Kind::Flat } else { Kind::Other };
+        Ok((Arc::new(Texture::new(self.worker.clone(), id, size_bytes, kind, shown, false)), shown))
     }
 
     fn adopt(&self, id: u32, memory: Foreign, size_bytes: u64) -> Result<Arc<dyn Rendered>, RenderError> {
@@ -196,7 +200,7 @@ impl Renderer for VirglRenderer {
                 Some(made??)
             }
         };
-        let resource = Texture::new(self.worker.clone(), id, size_bytes, false, None, true);
+        let resource = Texture::new(self.worker.clone(), id, size_bytes, Kind::Memory, None, true);
         resource.keep_pages(pages);
         Ok(Arc::new(resource))
     }
@@ -220,6 +224,36 @@ struct Context {
     of_gl: Option<Arc<OfGl>>,
     /// What blobs may claim, in a context of virgl.
     unclaimed: Option<Unclaimed>,
+    /// What is attached as memory in a context of virgl.
+    memories: BTreeSet<u32>,
+}
+
+/// A stream in whole words of 64 bits, the last one filled up.
+fn words(stream: &[u8]) -> Vec<u64> {
+    let whole = stream.chunks(8).map(|bytes| {
+        let mut word = [0; 8];
+        word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        u64::from_ne_bytes(word)
+    });
+    whole.collect()
+}
+
+/// Takes a resource that was attached as memory from a context of virgl. What the context does not know to be a texture by now, because
+/// another one has said so, the library looks for among the context's textures, does not find there, and leaves among its memories
+/// beyond the resource's end. So the context is told; one that takes no streams any more, after an error, has to go.
+fn detach_memory(library: &sys::Library, fences: &Fences, ctx_id: u32, resource_id: u32) {
+    if library.texture(resource_id).is_some() {
+        // Nothing of it is used but the number: it is a texture.
+        let set = PipeResourceSetType { res_handle: resource_id.into(), ..PipeResourceSetType::default() };
+        let header =
+            CommandHeader::new(Command::PipeResourceSetType, size_of::<PipeResourceSetType>() + size_of::<PlaneLayout>());
+        let stream = [header.as_bytes(), set.as_bytes(), PlaneLayout::default().as_bytes()].concat();
+        if library.submit(ctx_id, words(&stream), stream.len() / 4).is_err() {
+            library.destroy_context(ctx_id);
+            fences.forget_context(ctx_id);
+        }
+    }
+    library.detach(ctx_id, resource_id);
 }
 
 impl RenderContext for Context {
@@ -230,12 +264,7 @@ impl RenderContext for Context {
         if !stream.len().is_multiple_of(4) {
             return Err(RenderError::Unaligned(stream.len()));
         }
-        let whole = stream.chunks(8).map(|bytes| {
-            let mut word = [0; 8];
-            word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-            u64::from_ne_bytes(word)
-        });
-        let (id, dwords, whole) = (self.id, stream.len() / 4, whole.collect());
+        let (id, dwords, whole) = (self.id, stream.len() / 4, words(stream));
         let is_of_gl = self.of_gl.is_some();
         let submitted = self.worker.call(move |library| {
             if is_of_gl {
@@ -250,8 +279,11 @@ impl RenderContext for Context {
         submitted
     }
 
-    fn attach(&mut self, resource_id: u32) -> Result<(), RenderError> {
+    fn attach(&mut self, resource_id: u32, resource: &dyn Rendered) -> Result<(), RenderError> {
         let id = self.id;
+        if self.unclaimed.is_some() && resource.is_memory() {
+            self.memories.insert(resource_id);
+        }
         if !self.is_apart {
             self.worker.post(move |library| library.attach(id, resource_id));
             return Ok(());
@@ -265,14 +297,23 @@ impl RenderContext for Context {
     }
 
     fn detach(&mut self, resource_id: u32) {
-        let id = self.id;
-        self.worker.post(move |library| library.detach(id, resource_id));
+        let (id, fences) = (self.id, self.worker.fences().clone());
+        if self.memories.remove(&resource_id) {
+            self.worker.post(move |library| detach_memory(library, &fences, id, resource_id));
+        } else {
+            self.worker.post(move |library| library.detach(id, resource_id));
+        }
     }
 
     fn blob(&mut self, blob: &BlobParameters) -> Result<(Arc<dyn Rendered>, Option<Layout>), RenderError> {
         let (ctx_id, BlobParameters { resource_id, blob_id, size_bytes, flags }) = (self.id, *blob);
         let claimed = self.unclaimed.as_mut().and_then(|unclaimed| unclaimed.claim(blob_id));
         let is_flat = claimed == Some(true);
+        let kind = match self.unclaimed {
+            Some(_) if is_flat => Kind::Flat,
+            Some(_) => Kind::Other,
+            None => Kind::Memory,
+        };
         let made = self.worker.call(move |library| {
             library.create_blob(resource_id, ctx_id, blob_id, flags, size_bytes)?;
             let texture = is_flat.then(|| library.texture(resource_id)).flatten();
@@ -285,7 +326,7 @@ impl RenderContext for Context {
             unclaimed.lose();
         }
         let (shown, leaving) = made?;
-        let texture = Texture::new(self.worker.clone(), resource_id, size_bytes, is_flat, shown, leaving.is_some());
+        let texture = Texture::new(self.worker.clone(), resource_id, size_bytes, kind, shown, leaving.is_some());
         Ok((Arc::new(texture), leaving.or(shown)))
     }
 }

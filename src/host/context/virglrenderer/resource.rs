@@ -52,13 +52,23 @@ pub fn leaving_layout(texture: &TextureInfo, exported: &ExportedTexture, size_by
     reported.inspect_err(|error| log::debug!("a texture that leaves: {error}")).ok()
 }
 
+/// What the library has under a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A texture of one layer, of which EGL may make a dma-buf.
+    Flat,
+    /// A buffer, another texture, or nobody knows.
+    Other,
+    /// Memory: no texture before PIPE_RESOURCE_SET_TYPE makes one of it.
+    Memory,
+}
+
 /// A resource of the library, under the guest's number.
 pub struct Texture {
     worker: Arc<Worker>,
     id: u32,
     size_bytes: u64,
-    /// Whether it is a flat texture, of which EGL may make a dma-buf.
-    is_flat: bool,
+    kind: Kind,
     /// Where transfers show the bytes of a picture.
     shown: Option<Layout>,
     /// Whether its bytes are those of its memory, and not what transfers show.
@@ -69,8 +79,8 @@ pub struct Texture {
 
 impl Texture {
     /// One that the library has made.
-    pub fn new(worker: Arc<Worker>, id: u32, size_bytes: u64, is_flat: bool, shown: Option<Layout>, in_place: bool) -> Self {
-        Self { worker, id, size_bytes, is_flat, shown, in_place, pages: Mutex::default() }
+    pub fn new(worker: Arc<Worker>, id: u32, size_bytes: u64, kind: Kind, shown: Option<Layout>, in_place: bool) -> Self {
+        Self { worker, id, size_bytes, kind, shown, in_place, pages: Mutex::default() }
     }
 
     fn pages(&self) -> MutexGuard<'_, Option<PageList>> {
@@ -141,7 +151,7 @@ impl Image for Texture {
     }
 
     fn export(&self) -> io::Result<Export> {
-        let (id, is_flat) = (self.id, self.is_flat);
+        let (id, is_flat) = (self.id, self.kind == Kind::Flat);
         let exported = self.worker.call(move |library| library.export(id, is_flat)).and_then(|exported| exported);
         let (fd, kind) = exported.map_err(io::Error::other)?;
         let kind = match kind {
@@ -163,6 +173,10 @@ impl Image for Texture {
 }
 
 impl Rendered for Texture {
+    fn is_memory(&self) -> bool {
+        self.kind == Kind::Memory
+    }
+
     fn attach_pages(&self, pages: Vec<HostPages>) -> Result<(), RenderError> {
         let (id, list) = (self.id, PageList::new(pages));
         let attached = self.worker.call(move |library| library.attach_pages(id, &list).map(|()| list))??;
