@@ -204,14 +204,17 @@ fn an_image_of_ours_comes_to_the_library_as_a_dma_buf_or_is_refused_by_name() {
 }
 
 #[test]
-fn guest_pages_come_to_the_library_in_place() {
+fn guest_pages_come_to_virgl_as_a_dma_buf_or_are_refused_by_name() {
     let Some(turn) = turn() else { return };
     let node = turn.node(None);
     open_context(&node);
     let handles = node.resource_create_blob(&GUEST_BLOB).unwrap();
     let of_context = || node.host().contexts().into_iter().find(|context| context.id == CONTEXT).unwrap();
-    assert_eq!(of_context().attached, 1, "the driver attaches what it makes");
     assert_eq!(of_context().held, Amount { bytes: 0, objects: 1, fds: 1 }, "what the renderer has of it is the context's to pay");
+    if of_context().attached == 0 {
+        let told = &node.host().renderer().unwrap().refused[0];
+        assert!(told.contains(&format!("resource {}", handles.resource_id)) && told.contains("dma-bufs only"), "{told}");
+    }
     node.gem_close(handles.bo_handle).unwrap();
     assert_eq!((node.host().stats().resources, node.host().stats().held), (0, Amount::default()));
 }
@@ -222,6 +225,10 @@ fn a_resource_that_is_attached_twice_is_gone_when_it_goes() {
     let node = turn.node(None);
     open_context(&node);
     let first = node.resource_create_blob(&GUEST_BLOB).unwrap();
+    if node.host().stats().attachments == 0 {
+        eprintln!("skipped: guest pages are no dma-bufs here");
+        return;
+    }
     let again = on_resource(first.resource_id);
     assert_eq!(send(&node, Command::CtxAttachResource, CONTEXT, &[again.as_bytes()]), Reply::OkNoData);
     let second = node.resource_create_blob(&GUEST_BLOB).unwrap();

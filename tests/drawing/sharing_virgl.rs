@@ -2,13 +2,14 @@
 
 use crate::held::{resident_kib, settled_descriptors};
 use crate::images::{
-    COLOUR, HEIGHT, WIDTH, assert_is_drawn, assert_is_drawn_for, assert_picture, image, image_of_height, import, is_all, vulkan,
+    COLOUR, COLOUR_BYTES, HEIGHT, WIDTH, assert_is_drawn, assert_is_drawn_for, assert_picture, image, image_of_height, import,
+    is_all, vulkan,
 };
 use crate::virgl::{Virgl, number, read_back, set_type, texture, texture_blob};
-use crate::{stream, turn};
+use crate::{GUEST_BLOB, stream, turn};
 use std::os::fd::AsFd;
 use virgbm::guest::node::loopback::Loopback;
-use virgbm::guest::node::{Handles, Node};
+use virgbm::guest::node::{BlobCreate, Handles, Node};
 use virgbm::guest::{Access, BackendKind, Device, DeviceOptions};
 use virgbm::host::{Amount, ExportKind, Picture};
 use virgbm::wire::alloc::Backing;
@@ -117,6 +118,30 @@ fn virgl_samples_the_samples_of_our_yuv() {
             assert_eq!(memory[offset as usize..][..bytes.len()], bytes, "{format} at {offset}");
         }
         println!("{format}, {WIDTH}x{HEIGHT}: virgl samples the bytes of both planes");
+    }
+}
+
+#[test]
+fn what_virgl_draws_into_the_guests_pages_is_there() {
+    let Some(turn) = turn() else { return };
+    let node = turn.node(None);
+    let request = BufferRequest::new(Format::XRGB8888, WIDTH, HEIGHT, Usage::RENDER);
+    let packed = Layout::linear(&request, Alignment { stride_bytes: 256, ..Alignment::PACKED }).unwrap();
+    let size = packed.size_bytes.next_multiple_of(4096);
+    let mut virgl = Virgl::open(&node);
+    let Handles { bo_handle, resource_id } = virgl.node.resource_create_blob(&BlobCreate { size, ..GUEST_BLOB }).unwrap();
+    if node.host().stats().attachments == 0 {
+        eprintln!("skipped: guest pages are no dma-bufs here");
+        return;
+    }
+    let ctx_id = newest_context(&node);
+    assert_eq!(stream(&node, ctx_id, set_type(resource_id, &packed).as_bytes()), Reply::OkNoData);
+    virgl.clear((bo_handle, resource_id), Format::XRGB8888, COLOUR);
+    let pages = virgl.node.mmap(virgl.node.map(bo_handle).unwrap(), size).unwrap();
+    let mut row = [0; WIDTH as usize * 4];
+    for y in 0..HEIGHT {
+        pages.read((y * packed.planes[0].stride_bytes) as usize, &mut row).unwrap();
+        assert!(row.chunks_exact(4).all(|pixel| pixel[..3] == COLOUR_BYTES));
     }
 }
 

@@ -4,10 +4,11 @@ use super::alloc::ClaimAnswer;
 use super::{BlobClaim, Host, Protocol, Services};
 use crate::host::CommandError;
 use crate::host::GuestMemory;
+use crate::host::dma_buf::GuestPages;
 use crate::host::object::Object;
 use crate::host::quota::Amount;
 use crate::host::renderer::{BlobParameters, Foreign, RenderContext, RenderError};
-use crate::host::resolver::Allocation;
+use crate::host::resolver::{Allocation, Export, ExportKind};
 use crate::host::resource::Resource;
 use crate::wire::alloc::Backing;
 use crate::wire::virtio_gpu::BLOB_MEM_HOST3D;
@@ -68,14 +69,14 @@ impl Protocol for Drawing {
 
     /// Tells the renderer of a resource that it does not know yet, which only then exists for its contexts.
     fn resource_came(&mut self, resource_id: u32, services: &mut Services<'_>) -> Result<(), CommandError> {
-        let Host { memory, renderer, ref mut resources, .. } = services.host;
+        let Host { memory, guest_pages, renderer, ref mut resources, .. } = services.host;
         let resource = resources.get_mut(&resource_id).ok_or(CommandError::UnknownResource(resource_id))?;
         if let Some(rendered) = &resource.rendered {
             return Ok(self.context.attach(resource_id, &**rendered)?);
         }
         let renderer = renderer.ok_or(RenderError::Ended)?;
         let charge = services.account.charge(Amount { bytes: 0, objects: 1, fds: 1 })?;
-        let rendered = renderer.adopt(resource_id, foreign(resource, memory)?, resource.size_bytes)?;
+        let rendered = renderer.adopt(resource_id, foreign(resource, memory, guest_pages)?, resource.size_bytes)?;
         resource.rendered = Some(rendered.clone());
         resource.adoption = Some(charge);
         Ok(self.context.attach(resource_id, &*rendered)?)
@@ -95,11 +96,17 @@ impl Protocol for Drawing {
     }
 }
 
-/// A resource of another component as the renderer takes it: its image, or else the guest's pages.
-fn foreign(resource: &Resource, memory: &dyn GuestMemory) -> Result<Foreign, CommandError> {
+/// A resource of another component as the renderer takes it: its image, or else the guest's pages, as a dma-buf where they can be one.
+fn foreign(resource: &Resource, memory: &dyn GuestMemory, guest_pages: &GuestPages) -> Result<Foreign, CommandError> {
     if let Some(image) = resource.image() {
         return Ok(Foreign::Exported(image.export()?));
     }
-    let pages = resource.backing.as_ref().and_then(|backing| backing.host_pages(memory));
-    Ok(Foreign::Pages(pages.ok_or(RenderError::NoPages)?))
+    let backing = resource.backing.as_ref().ok_or(RenderError::NoPages)?;
+    match backing.files(memory).and_then(|pieces| Ok(guest_pages.export(&pieces)?)) {
+        Ok(fd) => Ok(Foreign::Exported(Export { fd, kind: ExportKind::DmaBuf })),
+        Err(why) => {
+            log::debug!("guest pages go to the renderer in place: {why}");
+            Ok(Foreign::Pages(backing.host_pages(memory).ok_or(RenderError::NoPages)?))
+        }
+    }
 }

@@ -15,10 +15,11 @@ use crate::wire::virgl::{Command, CommandHeader, PipeResourceCreate, PipeResourc
 use crate::{Layout, wire};
 use fences::Fences;
 use resource::{Kind, Texture, is_flat, leaving_layout, shown_layout};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use sys::{FD_TYPE_DMABUF, FD_TYPE_SHM};
 use thiserror::Error;
 use unclaimed::Unclaimed;
 use worker::Worker;
@@ -173,6 +174,7 @@ impl Renderer for VirglRenderer {
             is_apart: capset_id == CAPSET_ID_VENUS,
             unclaimed: of_gl.is_some().then(Unclaimed::default),
             memories: BTreeSet::new(),
+            opaque: BTreeMap::new(),
             of_gl,
         }))
     }
@@ -226,6 +228,34 @@ struct Context {
     unclaimed: Option<Unclaimed>,
     /// What is attached as memory in a context of virgl.
     memories: BTreeSet<u32>,
+    /// Blobs that a context elsewhere has made and nobody else can have.
+    opaque: BTreeMap<u32, Weak<Texture>>,
+}
+
+/// How a resource comes to a context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// As it is.
+    AsItIs,
+    /// As memory that a context of virgl makes a texture of.
+    Typed,
+    /// As a descriptor for another process.
+    Sent,
+}
+
+impl Way {
+    /// Whether the library does that with what leaves as this kind, `None` for nothing. It does not say so itself: it sends nothing, and
+    /// refuses the stream that makes a texture, after which the context draws no more.
+    fn check(self, kind: Option<u32>) -> Result<(), RenderError> {
+        const OPAQUE: &str = "memory that only its driver understands";
+        match (self, kind) {
+            (Self::AsItIs, _) | (_, Some(FD_TYPE_DMABUF)) | (Self::Sent, Some(FD_TYPE_SHM)) => Ok(()),
+            (Self::Typed, None) => Err(RenderError::NoDmaBuf("nothing")),
+            (Self::Typed, Some(FD_TYPE_SHM)) => Err(RenderError::NoDmaBuf("shared memory")),
+            (_, Some(_)) => Err(RenderError::NoDmaBuf(OPAQUE)),
+            (Self::Sent, None) => Err(RenderError::NoDescriptor),
+        }
+    }
 }
 
 /// A stream in whole words of 64 bits, the last one filled up.
@@ -281,23 +311,30 @@ impl RenderContext for Context {
 
     fn attach(&mut self, resource_id: u32, resource: &dyn Rendered) -> Result<(), RenderError> {
         let id = self.id;
-        if self.unclaimed.is_some() && resource.is_memory() {
-            self.memories.insert(resource_id);
-        }
-        if !self.is_apart {
+        let is_own = self.opaque.get(&resource_id).is_some_and(|blob| blob.strong_count() > 0);
+        let way = match (self.is_apart, self.unclaimed.is_some() && resource.is_memory()) {
+            (true, _) if !is_own => Way::Sent,
+            (false, true) => Way::Typed,
+            _ => Way::AsItIs,
+        };
+        if way == Way::AsItIs {
             self.worker.post(move |library| library.attach(id, resource_id));
             return Ok(());
         }
-        // The library says nothing when there is no descriptor to send.
-        self.worker.call(move |library| {
-            library.export_blob(resource_id).map_err(|_| RenderError::NoDescriptor)?;
+        let attached = self.worker.call(move |library| {
+            way.check(library.export_blob(resource_id).ok().map(|(_, kind)| kind))?;
             library.attach(id, resource_id);
             Ok(())
-        })?
+        });
+        if way == Way::Typed && attached == Ok(Ok(())) {
+            self.memories.insert(resource_id);
+        }
+        attached?
     }
 
     fn detach(&mut self, resource_id: u32) {
         let (id, fences) = (self.id, self.worker.fences().clone());
+        self.opaque.remove(&resource_id);
         if self.memories.remove(&resource_id) {
             self.worker.post(move |library| detach_memory(library, &fences, id, resource_id));
         } else {
@@ -314,20 +351,27 @@ impl RenderContext for Context {
             Some(_) => Kind::Other,
             None => Kind::Memory,
         };
+        let is_apart = self.is_apart;
         let made = self.worker.call(move |library| {
             library.create_blob(resource_id, ctx_id, blob_id, flags, size_bytes)?;
+            let exported = is_apart.then(|| library.export_blob(resource_id).ok()).flatten();
+            let is_opaque = exported.is_some_and(|(_, kind)| Way::Sent.check(Some(kind)).is_err());
             let texture = is_flat.then(|| library.texture(resource_id)).flatten();
             let leaving =
                 texture.and_then(|texture| leaving_layout(&texture, &library.export_texture(texture.tex_id)?, size_bytes));
-            Ok((texture.and_then(|texture| shown_layout(&texture.into())), leaving))
+            Ok((texture.and_then(|texture| shown_layout(&texture.into())), leaving, is_opaque))
         });
         let made = made.and_then(|made| made);
         if let (Some(unclaimed), Err(_), Some(_)) = (&mut self.unclaimed, &made, claimed) {
             unclaimed.lose();
         }
-        let (shown, leaving) = made?;
-        let texture = Texture::new(self.worker.clone(), resource_id, size_bytes, kind, shown, leaving.is_some());
-        Ok((Arc::new(texture), leaving.or(shown)))
+        let (shown, leaving, is_opaque) = made?;
+        let texture = Arc::new(Texture::new(self.worker.clone(), resource_id, size_bytes, kind, shown, leaving.is_some()));
+        if is_opaque {
+            self.opaque.retain(|_, blob| blob.strong_count() > 0);
+            self.opaque.insert(resource_id, Arc::downgrade(&texture));
+        }
+        Ok((texture, leaving.or(shown)))
     }
 }
 
@@ -341,5 +385,22 @@ impl Drop for Context {
             library.destroy_context(id);
             fences.forget_context(id);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `VIRGL_RENDERER_BLOB_FD_TYPE_OPAQUE`.
+    const FD_TYPE_OPAQUE: u32 = 2;
+
+    #[test]
+    fn a_resource_comes_to_a_context_where_the_library_brings_it_there_only() {
+        let kinds = [Some(FD_TYPE_DMABUF), Some(FD_TYPE_OPAQUE), Some(FD_TYPE_SHM), None];
+        let taken = |way: Way| kinds.map(|kind| way.check(kind).is_ok());
+        assert_eq!(taken(Way::AsItIs), [true; 4]);
+        assert_eq!(taken(Way::Typed), [true, false, false, false]);
+        assert_eq!(taken(Way::Sent), [true, false, true, false]);
     }
 }
