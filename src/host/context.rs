@@ -79,6 +79,8 @@ pub(super) struct Context {
     pub capset_id: u32,
     /// Whether the renderer draws for it.
     pub draws: bool,
+    /// Whether a stream of it was refused, after which others often are too.
+    pub refused: bool,
     pub protocol: Box<dyn Protocol>,
     pub account: Arc<Account>,
     pub attached: BTreeSet<u32>,

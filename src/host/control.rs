@@ -18,12 +18,13 @@ use super::scanout::Scanouts;
 use super::transfer::Direction;
 use super::{CommandError, GuestMemory};
 use crate::wire::alloc::{self, Status, split_body, split_list};
+use crate::wire::virgl::{self, CAPSET_ID_VIRGL, CAPSET_ID_VIRGL2, PipeResourceSetType, frames};
 use crate::wire::virtio_gpu::{self as wire, Command, CtrlHdr, MemEntry, Reply};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use zerocopy::{FromBytes, IntoBytes};
 
-/// How many refused imports a device remembers.
+/// How many refusals of its renderer a device remembers.
 const REMEMBERED_REFUSALS: usize = 8;
 
 /// A command taken apart: its header, which is whole, and the bytes behind it, which are not checked yet.
@@ -78,8 +79,8 @@ pub(super) struct State {
     pub resolvers: Resolvers,
     /// What draws, where something does.
     pub renderer: Option<Arc<dyn Renderer>>,
-    /// Why it could not take resources of others, the latest first.
-    pub imports_refused: VecDeque<String>,
+    /// Why it could not take resources of others, and streams, the latest first.
+    pub renderer_refused: VecDeque<String>,
     pub guest_pages: Arc<GuestPages>,
     pub contexts: BTreeMap<u32, Context>,
     pub resources: Resources,
@@ -179,6 +180,7 @@ impl State {
             name,
             capset_id,
             draws,
+            refused: false,
             protocol,
             account: Account::context(self.config.quota.context, &self.account),
             attached: BTreeSet::new(),
@@ -208,8 +210,7 @@ impl State {
         let came = context.attach(resource_id, host);
         let came = came.map_err(|why| {
             let error = CommandError::Unusable { resource_id, ctx_id, why: why.to_string() };
-            self.imports_refused.truncate(REMEMBERED_REFUSALS - 1);
-            self.imports_refused.push_front(error.to_string());
+            self.remember_refusal(error.to_string());
             error
         })?;
         self.attachments += usize::from(came);
@@ -229,8 +230,23 @@ impl State {
     fn submit(&mut self, request: &Request<'_>, memory: &dyn GuestMemory) -> Result<(), CommandError> {
         let (body, rest) = request.body::<wire::Submit3d>()?;
         let commands = rest.get(..body.size.get() as usize).ok_or(CommandError::Truncated(rest.len()))?;
-        let (context, host) = self.context_and_host(request.ctx_id(), memory)?;
-        context.submit(commands, host)
+        let ctx_id = request.ctx_id();
+        let (context, host) = self.context_and_host(ctx_id, memory)?;
+        let submitted = context.submit(commands, host);
+        let Err(why) = &submitted else { return submitted };
+        // A guest's GL that shows nothing any more: the first stream tells why, and those behind it say the same.
+        if context.draws && !std::mem::replace(&mut context.refused, true) {
+            let is_virgl = matches!(context.capset_id, CAPSET_ID_VIRGL | CAPSET_ID_VIRGL2);
+            let typed = is_virgl.then(|| typed_resource(commands)).flatten();
+            let typed = typed.map(|id| format!(", which types resource {id}")).unwrap_or_default();
+            self.remember_refusal(format!("a stream of context {ctx_id}{typed}: {why}"));
+        }
+        submitted
+    }
+
+    fn remember_refusal(&mut self, told: String) {
+        self.renderer_refused.truncate(REMEMBERED_REFUSALS - 1);
+        self.renderer_refused.push_front(told);
     }
 
     /// Refuses a number that is taken, and takes the resource's own cost from the device's quota.
@@ -353,6 +369,13 @@ impl State {
         reply.extend_from_slice(wire::ResourceUuid { uuid }.as_bytes());
         Ok(Reply::OkResourceUuid)
     }
+}
+
+/// The first resource that a stream of virgl says is a texture.
+fn typed_resource(stream: &[u8]) -> Option<u32> {
+    let set_type = virgl::Command::PipeResourceSetType.number();
+    let mut typed = frames(stream).map_while(Result::ok).filter(|frame| u32::from(frame.header.opcode) == set_type);
+    typed.find_map(|frame| Some(PipeResourceSetType::read_from_prefix(frame.body).ok()?.0.res_handle.get()))
 }
 
 /// RESOURCE_UNREF: takes the resource out of every list; the device frees it when it has left the window.

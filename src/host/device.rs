@@ -139,7 +139,7 @@ impl Device {
             capsets: Capsets::new(&config, &offer, renderer.as_ref()),
             resolvers,
             renderer,
-            imports_refused: VecDeque::new(),
+            renderer_refused: VecDeque::new(),
             contexts: BTreeMap::new(),
             resources: BTreeMap::new(),
             ranges: Ranges::default(),

@@ -154,6 +154,20 @@ fn a_stream_that_the_library_refuses_is_told_and_spoils_its_own_context_only() {
 }
 
 #[test]
+fn the_first_stream_of_a_context_that_is_refused_is_remembered_with_what_it_types() {
+    let Some(turn) = turn() else { return };
+    let node = turn.node(None);
+    open_context(&node);
+    let typed = command(PIPE_RESOURCE_SET_TYPE, 0, &[4711, bgra(), BIND_TARGET_AND_SAMPLED, 8, 8, 0, 0, 0, 32, 0]);
+    for bad in [typed, command(250, 0, &[])] {
+        assert_eq!(stream(&node, CONTEXT, bad.as_bytes()), Reply::ErrInvalidParameter);
+    }
+    let told = node.host().renderer().unwrap().refused;
+    let [told] = &told[..] else { panic!("the context draws no more after the first: {told:?}") };
+    assert!(told.contains(&format!("context {CONTEXT}")) && told.contains("resource 4711"), "{told}");
+}
+
+#[test]
 fn a_context_can_be_made_of_whatever_is_offered() {
     let Some(turn) = turn() else { return };
     let node = turn.node(None);

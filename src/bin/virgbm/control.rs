@@ -96,7 +96,7 @@ pub struct Drawing {
     pub capsets: Vec<(u32, u32)>,
     pub contexts: usize,
     pub resources: usize,
-    /// Resources of others that it could not take, and why.
+    /// Resources of others that it could not take, streams that it refused, and why.
     pub refused: Vec<String>,
 }
 

@@ -45,7 +45,7 @@ pub struct RendererInfo {
     pub contexts: usize,
     /// Resources that it knows, its own and those of others.
     pub resources: usize,
-    /// Which resources of others it could not take, and why, the latest first.
+    /// Which resources of others it could not take and the first stream that it refused of each context, and why, the latest first.
     pub refused: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ impl Device {
             capsets: capsets.map(|capset| (capset.id, capset.version)).collect(),
             contexts: state.contexts.values().filter(|context| context.draws).count(),
             resources: state.resources.values().filter(|resource| resource.rendered.is_some()).count(),
-            refused: state.imports_refused.iter().cloned().collect(),
+            refused: state.renderer_refused.iter().cloned().collect(),
         })
     }
 
